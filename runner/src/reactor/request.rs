@@ -1,0 +1,228 @@
+//! What one call sends: its target, its headers, its limits. Pure; start at [`Request`].
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use url::Url;
+
+use super::SessionId;
+
+/// A parsed absolute `http` or `https` URL with all that a request needs of it. Made once per distinct URL: the client
+/// keeps them in a bounded cache.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    /// The URL, without its fragment.
+    pub url: Url,
+    /// Where to connect.
+    pub authority: Arc<Authority>,
+    /// The value of the `Host` header.
+    pub host_header: String,
+    /// Path and query as sent.
+    pub path_and_query: String,
+}
+
+/// Where a connection leads.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Authority {
+    /// Host name or address, without brackets.
+    pub host: String,
+    /// Port.
+    pub port: u16,
+    /// Whether the connection is TLS.
+    pub tls: bool,
+}
+
+/// Why a text is no target.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TargetError {
+    /// Not a URL, or relative with nothing to be relative to.
+    #[error("`{text}` is not an absolute URL: {reason}")]
+    Unparsable {
+        /// What was given.
+        text: String,
+        /// The parser's reason.
+        reason: String,
+    },
+    /// Another scheme than `http` or `https`.
+    #[error("`{text}` has the scheme `{scheme}`; http or https is needed")]
+    Scheme {
+        /// What was given.
+        text: String,
+        /// Its scheme.
+        scheme: String,
+    },
+    /// No host.
+    #[error("`{text}` names no host")]
+    NoHost {
+        /// What was given.
+        text: String,
+    },
+}
+
+impl Target {
+    /// Parses `text`, an absolute URL.
+    pub fn parse(text: &str) -> Result<Self, TargetError> {
+        let url = Url::parse(text)
+            .map_err(|e| TargetError::Unparsable { text: text.to_owned(), reason: e.to_string() })?;
+        Self::from_url(url)
+    }
+
+    /// Resolves `reference` (a `Location` header) against this target.
+    pub fn join(&self, reference: &str) -> Result<Self, TargetError> {
+        let url = self
+            .url
+            .join(reference)
+            .map_err(|e| TargetError::Unparsable { text: reference.to_owned(), reason: e.to_string() })?;
+        Self::from_url(url)
+    }
+
+    /// The target of a parsed URL.
+    pub fn from_url(mut url: Url) -> Result<Self, TargetError> {
+        let tls = match url.scheme() {
+            "http" => false,
+            "https" => true,
+            scheme => {
+                return Err(TargetError::Scheme { text: url.to_string(), scheme: scheme.to_owned() });
+            }
+        };
+        url.set_fragment(None);
+        let bare = match url.host() {
+            Some(url::Host::Ipv6(address)) => address.to_string(),
+            Some(host) => host.to_string(),
+            None => return Err(TargetError::NoHost { text: url.to_string() }),
+        };
+        let host = url.host_str().unwrap_or_default();
+        let host_header = match url.port() {
+            Some(port) => format!("{host}:{port}"),
+            None => host.to_owned(),
+        };
+        let port = url.port_or_known_default().unwrap_or(80);
+        let path_and_query = match url.query() {
+            Some(query) => format!("{}?{query}", url.path()),
+            None => url.path().to_owned(),
+        };
+        let authority = Arc::new(Authority { host: bare, port, tls });
+        Ok(Self { authority, host_header, path_and_query, url })
+    }
+
+    /// The name that statistics use unless the call gives another: the URL's path.
+    pub fn name(&self) -> &str {
+        self.url.path()
+    }
+}
+
+/// Header lines as they go on the wire, each `Name: value\r\n`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct HeaderBlock {
+    bytes: Vec<u8>,
+}
+
+/// Why a header cannot be sent.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum HeaderError {
+    /// A name with a character outside RFC 9110's `token`.
+    #[error("`{0}` is not a header name")]
+    Name(String),
+    /// A value with a line break or a NUL.
+    #[error("the value of header `{0}` has a line break or a NUL in it")]
+    Value(String),
+}
+
+impl HeaderBlock {
+    /// Appends one header; `value` is sent as it is.
+    pub fn push(&mut self, name: &str, value: &[u8]) -> Result<(), HeaderError> {
+        let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
+        if name.is_empty() || !name.bytes().all(token) {
+            return Err(HeaderError::Name(name.to_owned()));
+        }
+        if value.iter().any(|b| matches!(b, b'\r' | b'\n' | 0)) {
+            return Err(HeaderError::Value(name.to_owned()));
+        }
+        self.bytes.extend_from_slice(name.as_bytes());
+        self.bytes.extend_from_slice(b": ");
+        self.bytes.extend_from_slice(value);
+        self.bytes.extend_from_slice(b"\r\n");
+        Ok(())
+    }
+
+    /// Appends all of `other`.
+    pub fn extend(&mut self, other: &Self) {
+        self.bytes.extend_from_slice(&other.bytes);
+    }
+
+    /// Whether a header of that name is there, in any case.
+    pub fn contains(&self, name: &str) -> bool {
+        self.lines().any(|line| is_named(line, name))
+    }
+
+    /// A copy without the headers of these names.
+    #[must_use]
+    pub fn without(&self, names: &[&str]) -> Self {
+        let mut bytes = Vec::with_capacity(self.bytes.len());
+        for line in self.lines().filter(|line| !names.iter().any(|name| is_named(line, name))) {
+            bytes.extend_from_slice(line);
+        }
+        Self { bytes }
+    }
+
+    /// The lines as they go on the wire.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    fn lines(&self) -> impl Iterator<Item = &[u8]> {
+        self.bytes.split_inclusive(|b| *b == b'\n')
+    }
+}
+
+fn is_named(line: &[u8], name: &str) -> bool {
+    line.len() > name.len()
+        && line[name.len()] == b':'
+        && line[..name.len()].eq_ignore_ascii_case(name.as_bytes())
+}
+
+/// How long a call may take; `None` is for ever.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timeouts {
+    /// From the start of the call to the last byte of its body.
+    pub total: Option<Duration>,
+    /// Until a connection is there (waiting, DNS, TCP, TLS).
+    pub connect: Option<Duration>,
+    /// Between two reads.
+    pub sock_read: Option<Duration>,
+    /// For the TCP handshake of one address.
+    pub sock_connect: Option<Duration>,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self { total: Some(Duration::from_secs(300)), connect: None, sock_read: None, sock_connect: None }
+    }
+}
+
+/// One call, ready to be sent. `Host`, `Content-Length` (where there is a body or the method wants one) and the
+/// session's cookies are added by the reactor unless `headers` has them.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// Whose connections and cookies.
+    pub session: SessionId,
+    /// `GET`, `POST`, …: a token, in capitals.
+    pub method: Arc<str>,
+    /// Where to.
+    pub target: Arc<Target>,
+    /// The name that statistics use; `None`: the URL's path.
+    pub name: Option<Arc<str>>,
+    /// The session's headers and the call's.
+    pub headers: Arc<HeaderBlock>,
+    /// Cookies of this call alone, `a=b; c=d`.
+    pub cookies: Option<String>,
+    /// The body; empty for none.
+    pub body: Bytes,
+    /// How many redirects to follow; 0 for none.
+    pub redirects: u32,
+    /// Time limits.
+    pub timeouts: Timeouts,
+    /// Bytes of the body that are read ahead of the scenario.
+    pub read_ahead: usize,
+}

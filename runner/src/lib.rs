@@ -1,8 +1,16 @@
 //! The Rust half of the `aiotest` Python package: everything that happens once per request.
 //!
 //! - [`reactor`]: the HTTP engine; sockets, parsers, timeouts and counters. Knows no Python.
+//! - [`control`]: the runner's side of the control protocol; [`deposit`]: what it leaves behind if it dies.
+//! - [`master`]: the control port, the metrics port and the clock of a run's master.
+//! - [`outbox`]: how a thread of ours wakes Python's loop.
 //!
 //! Without the feature `python` the crate is plain Rust, so that all but the interpreter's side is tested by
 //! `cargo test`.
 
+pub mod control;
+pub mod deposit;
+mod ffi;
+pub mod master;
+pub mod outbox;
 pub mod reactor;

@@ -1,0 +1,34 @@
+//! The crate's one corner of `unsafe`: what the operating system offers and the libraries do not wrap safely.
+//! Each function says why it is sound, and hands out a safe value. Never holds any logic.
+#![allow(unsafe_code)]
+
+use std::fs::File;
+use std::io;
+use std::sync::atomic::AtomicU64;
+
+use memmap2::MmapRaw;
+
+/// 64-bit words of a file, shared with every process that maps or reads it. They outlive the process: a page written
+/// through a shared mapping is the kernel's, however its writer ended (short of the machine itself).
+pub(crate) struct SharedWords {
+    map: MmapRaw,
+}
+
+impl SharedWords {
+    /// Maps the whole of `file`, whose length must be a multiple of eight and above zero.
+    pub(crate) fn map(file: &File) -> io::Result<Self> {
+        let map = MmapRaw::map_raw(file)?;
+        if map.len() < size_of::<u64>() || !map.len().is_multiple_of(size_of::<u64>()) {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "its length is no whole number of words"));
+        }
+        Ok(Self { map })
+    }
+
+    /// The word at `index`; panics beyond the end.
+    pub(crate) fn word(&self, index: usize) -> &AtomicU64 {
+        assert!((index + 1) * size_of::<u64>() <= self.map.len(), "word {index} lies beyond the mapping");
+        // SAFETY: the mapping is page-aligned, so the word is aligned; it lies inside the mapping (checked above),
+        // which lives as long as `self`; every access of this process goes through the atomic.
+        unsafe { AtomicU64::from_ptr(self.map.as_mut_ptr().cast::<u64>().add(index)) }
+    }
+}

@@ -1,0 +1,8 @@
+//! The master of a run as a process sees it: the control port, the metrics port and the thread that drives
+//! [`aiotest_core`]'s state machine with a clock. Decides nothing itself.
+
+mod patience;
+mod server;
+mod token;
+
+pub use token::Token;

@@ -1,0 +1,86 @@
+# The few commands that people type. Each does its own set-up; nothing is done again while it is up to date.
+# Everything made lies in .venv, .cache, target and report.json.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+CACHE := .cache
+# Near the release's speed, without minutes of linking. `make bench` measures the real one.
+PROFILE := quick
+
+# What the wheel is made of.
+RUST := Cargo.toml Cargo.lock $(wildcard */Cargo.toml) $(shell find api core runner/src -name '*.rs')
+PACKAGE := runner/pyproject.toml runner/README.md \
+    $(shell find runner/python -name '*.py' -o -name '*.pyi' -o -name py.typed)
+TARGET := Cargo.toml Cargo.lock examples/target/Cargo.toml $(shell find examples/target/src -name '*.rs')
+
+.PHONY: help install demo test test-long lint test-rust test-python bench generate clean
+
+help: ## What can be made.
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
+
+install: $(CACHE)/installed ## Leave a working .venv/bin/aiotest.
+	@echo "Installed: .venv/bin/aiotest ($$(.venv/bin/aiotest --version))"
+
+demo: $(CACHE)/installed $(CACHE)/bin/aiotest-example-target ## Run examples/quickstart against a small target; see it pass.
+	@.venv/bin/python scripts/demo.py
+
+test: lint test-rust test-python ## Everything that must pass before a change lands.
+
+test-long: test ## The tests with more cases and longer runs.
+	PROPTEST_CASES=4096 cargo test --locked --workspace
+	AIOTEST_LONG=1 scripts/test-python.sh
+
+lint: $(CACHE)/installed ## Formatters, linters and type checkers, for Rust and Python.
+	scripts/need.sh lints
+	cargo fmt --check
+	PYO3_PYTHON=$(CURDIR)/.venv/bin/python cargo clippy --locked --workspace --all-targets -- -D warnings
+	PYO3_PYTHON=$(CURDIR)/.venv/bin/python \
+	    cargo clippy --locked -p aiotest-runner --features python --all-targets -- -D warnings
+	scripts/lint-python.sh
+
+test-rust: ## cargo test, without the interpreter.
+	scripts/need.sh rust
+	cargo test --locked --workspace
+
+test-python: $(CACHE)/installed $(CACHE)/bin/aiotest-example-target ## pytest, on every CPython of this machine.
+	scripts/test-python.sh
+
+bench: $(CACHE)/bin/aiotest-example-target $(CACHE)/tools ## Requests per CPU-second, beside wrk and Locust. ROUNDS=7
+	scripts/need.sh rust python bench
+	.venv/bin/python bench/run.py --rounds $${ROUNDS:-7}
+
+generate: ## Write crds/ from api/.
+	scripts/need.sh rust
+	cargo run --locked --quiet -p aiotest-operator > $(CACHE)/crd.yaml
+	mkdir -p crds && cp $(CACHE)/crd.yaml crds/loadtests.yaml
+
+clean: ## Remove everything made.
+	rm -rf $(CACHE) .venv target report.json
+
+# One stamp for each step; a step is done again when what it depends on is newer.
+
+$(CACHE)/tools: scripts/requirements-tools.txt scripts/requirements-test.txt
+	scripts/need.sh rust python
+	@mkdir -p $(CACHE)
+	python=$$(scripts/pythons.sh | head -1 | cut -d' ' -f2-) && "$$python" -m venv --clear .venv
+	.venv/bin/pip install --quiet --disable-pip-version-check $(patsubst %,-r %,$^)
+	@touch $@
+
+$(CACHE)/wheel: $(CACHE)/tools $(RUST) $(PACKAGE)
+	rm -rf $(CACHE)/wheels
+	.venv/bin/maturin build --locked --profile $(PROFILE) --manifest-path runner/Cargo.toml --out $(CACHE)/wheels
+	@touch $@
+
+$(CACHE)/installed: $(CACHE)/wheel
+	.venv/bin/pip install --quiet --disable-pip-version-check --force-reinstall --no-deps $(CACHE)/wheels/*.whl
+	.venv/bin/pip install --quiet --disable-pip-version-check $(CACHE)/wheels/*.whl
+	@touch $@
+
+$(CACHE)/bin/aiotest-example-target: $(TARGET)
+	scripts/need.sh rust
+	cargo build --locked --profile $(PROFILE) -p aiotest-example-target
+	@mkdir -p $(@D)
+	cp target/$(PROFILE)/aiotest-example-target $@

@@ -1,0 +1,12 @@
+#!/usr/bin/env bash
+# Formatter, linter and type checker over all Python here, and the stub of the native module against the module.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+bin=$PWD/.venv/bin
+settings=runner/pyproject.toml
+
+"$bin/ruff" format --check --config "$settings" runner scripts bench
+"$bin/ruff" check --config "$settings" runner scripts bench
+# The package as its users see it is the installed one; the tests and scripts are checked against that.
+"$bin/mypy" --config-file "$settings" runner/python runner/tests scripts bench
+"$bin/python" -m mypy.stubtest --concise aiotest._native

@@ -1,0 +1,64 @@
+#!/usr/bin/env bash
+# Sees that the machine has what the named purposes need: `scripts/need.sh rust python bench`.
+# What Debian packages is installed when it is missing and we may (root); anything else, anywhere else, is named
+# together with how to get it, and the script fails.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+missing=()
+
+# package NAME: install a Debian package; fails where that cannot be done.
+package() {
+    command -v apt-get >/dev/null && [ "$(id -u)" = 0 ] || return 1
+    echo "installing the Debian package $1" >&2
+    [ -n "${updated:-}" ] || apt-get update -qq >&2
+    updated=yes
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$1" >/dev/null </dev/null
+}
+
+# have COMMAND PACKAGE: the command is there, if need be from the Debian package.
+have() {
+    command -v "$1" >/dev/null || package "$2" || missing+=("$1: install it (on Debian and Ubuntu: apt install $2)")
+}
+
+need_rust() {
+    have cc build-essential
+    if ! command -v cargo >/dev/null; then
+        missing+=("cargo: Rust 1.89 or newer, from https://rustup.rs")
+        return
+    fi
+    local version
+    version=$(rustc --version | cut -d' ' -f2)
+    [ "$(printf '%s\n' 1.89.0 "$version" | sort -V | head -1)" = 1.89.0 ] ||
+        missing+=("Rust 1.89 or newer: this is $version; run \`rustup update\`")
+}
+
+need_lints() {
+    need_rust
+    local tool
+    for tool in fmt clippy; do
+        ! command -v cargo >/dev/null || cargo "$tool" --version >/dev/null 2>&1 ||
+            missing+=("cargo $tool: run \`rustup component add rustfmt clippy\`")
+    done
+}
+
+need_python() {
+    [ -n "$(scripts/pythons.sh)" ] && return
+    package python3-venv || true
+    [ -n "$(scripts/pythons.sh)" ] ||
+        missing+=("CPython 3.11 or newer with its venv module (on Debian 12 and Ubuntu: apt install python3-venv)")
+}
+
+need_bench() {
+    have wrk wrk
+    have taskset util-linux
+}
+
+for purpose in "$@"; do
+    "need_$purpose"
+done
+if [ ${#missing[@]} -gt 0 ]; then
+    echo "This machine lacks:" >&2
+    printf '  - %s\n' "${missing[@]}" >&2
+    exit 1
+fi

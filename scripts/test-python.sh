@@ -1,0 +1,31 @@
+#!/usr/bin/env bash
+# pytest on every CPython of this machine, with the one abi3 wheel that `make install` built. The first interpreter, .venv's,
+# runs the whole suite, last, so that its closing line is the last; the others run what depends on the interpreter.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+# Where the border between Rust and the interpreter is tested: calls, cancellation, collection, events.
+INTERPRETER_TESTS="call or cancel or collect or events"
+
+wheel=$(echo .cache/wheels/*.whl)
+mapfile -t pythons < <(scripts/pythons.sh)
+echo "CPythons found:"
+printf '  %s\n' "${pythons[@]}"
+
+# into VENV PYTHON: the wheel and what the tests need, unless it is there and the wheel is no newer.
+into() {
+    local venv=$1 python=$2
+    [ "$venv/ready" -nt "$wheel" ] && [ "$venv/ready" -nt scripts/requirements-test.txt ] && return
+    "$python" -m venv --clear "$venv"
+    "$venv/bin/pip" install --quiet --disable-pip-version-check -r scripts/requirements-test.txt "$wheel"
+    touch "$venv/ready"
+}
+
+for line in "${pythons[@]:1}"; do
+    version=${line%% *} python=${line#* }
+    echo "== CPython $version: what depends on the interpreter"
+    into ".cache/venvs/$version" "$python"
+    ".cache/venvs/$version/bin/python" -m pytest -q -c runner/pyproject.toml runner/tests -k "$INTERPRETER_TESTS"
+done
+echo "== CPython ${pythons[0]%% *}: everything"
+.venv/bin/python -m pytest -q -c runner/pyproject.toml runner/tests

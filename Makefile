@@ -48,7 +48,7 @@ test-rust: ## cargo test, without the interpreter.
 test-python: $(CACHE)/installed $(CACHE)/bin/aiotest-example-target ## pytest, on every CPython of this machine.
 	scripts/test-python.sh
 
-bench: $(CACHE)/bin/aiotest-example-target $(CACHE)/tools ## Requests per CPU-second, beside wrk and Locust. ROUNDS=7
+bench: $(CACHE)/bin/aiotest-example-target $(CACHE)/wheel-release ## Requests per CPU-second, beside wrk and Locust. ROUNDS=7
 	scripts/need.sh rust python bench
 	.venv/bin/python bench/run.py --rounds $${ROUNDS:-7}
 
@@ -72,6 +72,11 @@ $(CACHE)/tools: scripts/requirements-tools.txt scripts/requirements-test.txt
 $(CACHE)/wheel: $(CACHE)/tools $(RUST) $(PACKAGE)
 	rm -rf $(CACHE)/wheels
 	.venv/bin/maturin build --locked --profile $(PROFILE) --manifest-path runner/Cargo.toml --out $(CACHE)/wheels
+	@touch $@
+
+$(CACHE)/wheel-release: $(CACHE)/tools $(RUST) $(PACKAGE)
+	rm -rf $(CACHE)/wheels-release
+	.venv/bin/maturin build --locked --release --manifest-path runner/Cargo.toml --out $(CACHE)/wheels-release
 	@touch $@
 
 $(CACHE)/installed: $(CACHE)/wheel

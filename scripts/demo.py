@@ -40,7 +40,7 @@ def main() -> int:
 
 def run_and_compare() -> int:
     """Run the example and say whether the target received what the report says was sent."""
-    command = [HOUSE / ".venv/bin/aiotest", "run", "examples/quickstart", "--report-json", REPORT]
+    command = [str(HOUSE / ".venv/bin/aiotest"), "run", "examples/quickstart", "--report-json", str(REPORT)]
     print("$ aiotest run examples/quickstart --report-json report.json", flush=True)
     REPORT.unlink(missing_ok=True)
     run = subprocess.Popen(command, cwd=HOUSE)

@@ -8,5 +8,5 @@ settings=runner/pyproject.toml
 "$bin/ruff" format --check --config "$settings" runner scripts bench
 "$bin/ruff" check --config "$settings" runner scripts bench
 # The package as its users see it is the installed one; the tests and scripts are checked against that.
-"$bin/mypy" --config-file "$settings" runner/python runner/tests scripts bench
+"$bin/mypy" --config-file "$settings" runner/python runner/tests scripts/*.py bench/*.py
 "$bin/python" -m mypy.stubtest --concise aiotest._native

@@ -1,0 +1,13 @@
+"""Load tests in plain Python asyncio: what a scenario file imports.
+
+Users are written here, in Python; everything that happens once per request happens in Rust
+(`aiotest._native`).
+"""
+
+from aiotest import events
+from aiotest.client import ClientSession, ClientTimeout
+from aiotest.log import logger
+from aiotest.shape import LoadUserShape
+from aiotest.user import AsyncHttpUser, User
+
+__all__ = ["AsyncHttpUser", "ClientSession", "ClientTimeout", "LoadUserShape", "User", "events", "logger"]

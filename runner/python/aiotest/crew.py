@@ -1,0 +1,171 @@
+"""The users of one process: starts them, retires the newest first, counts the living and the dead of every
+class.
+
+Decides nothing about how many there should be. Start at [`Crew.start`][] and [`Crew.retire`][].
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from typing import Any, Protocol
+
+from aiotest.client import current_scope
+from aiotest.life import Life, Scope, current_life
+from aiotest.log import logger
+from aiotest.user import User
+
+__all__ = ["Counter", "Crew", "adopt_tasks"]
+
+
+class Counter(Protocol):
+    """Who is told of users; the native `Runner`."""
+
+    def users(self, class_index: int, live: int, dead: int) -> None: ...
+    def user_error(self, text: str) -> None: ...
+    def lateness(self, seconds: float) -> None: ...
+
+
+class Crew:
+    """The users of one process, by class."""
+
+    def __init__(
+        self, classes: Sequence[type[User]], counter: Counter, make_scope: Callable[[], Scope]
+    ) -> None:
+        self._classes = classes
+        self._counter = counter
+        self._make_scope = make_scope
+        self._living: list[dict[Life, None]] = [{} for _ in classes]
+        self._leaving: list[dict[Life, None]] = [{} for _ in classes]
+        self._dead = [0 for _ in classes]
+        self._changed: set[int] = set()
+        self._empty = asyncio.Event()
+        self._empty.set()
+
+    # === what the plan asks for ===
+
+    def start(self, class_index: int, users: int) -> None:
+        """Start `users` users of a class now."""
+        self._empty.clear()
+        for _ in range(users):
+            self._start_one(class_index)
+        self._note(class_index)
+
+    def retire(self, class_index: int, users: int) -> None:
+        """Let `users` users of a class go, the newest first: who has been there longest has most to lose."""
+        for life in list(reversed(self._living[class_index]))[:users]:
+            self._retire_one(life)
+
+    def retire_all(self) -> None:
+        """Let everybody go."""
+        for life in [life for lives in self._living for life in lives]:
+            self._retire_one(life)
+
+    def cut_all(self, may_call: bool = True) -> None:
+        """Abort every open call and cancel every user, those in `on_stop` included."""
+        for life in list(self._everybody()):
+            life.cut(may_call)
+
+    def nudge(self) -> None:
+        """Cancel again the users that were told to go and did not."""
+        for lives in self._leaving:
+            for life in list(lives):
+                life.nudge()
+
+    async def gone(self, seconds: float) -> bool:
+        """Wait until nobody is left, at most `seconds`. False: somebody is."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._empty.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    # === what the lives tell ===
+
+    def lateness(self, seconds: float) -> None:
+        """A user was woken this late."""
+        self._counter.lateness(seconds)
+
+    def user_error(self, text: str) -> None:
+        """A user died of this."""
+        self._counter.user_error(text)
+
+    def ended(self, life: Life, dead: bool) -> None:
+        """A user is gone: its `on_stop` has run, its session is closed."""
+        index = life.class_index
+        self._living[index].pop(life, None)
+        self._leaving[index].pop(life, None)
+        self._dead[index] += dead
+        self._note(index)
+
+    # === inside ===
+
+    def _start_one(self, class_index: int) -> None:
+        scope = self._make_scope()
+        life = Life(self, class_index, scope)
+        make = self._classes[class_index]
+        self._living[class_index][life] = None
+        try:
+            # A context of its own: what a user sets in a context variable is nobody else's.
+            contextvars.copy_context().run(_begin, life, scope, make)
+        except Exception as error:
+            logger.opt(exception=error).error(f"failed to make a {make.__name__}")
+            self.user_error(f"{type(error).__name__}: {error}")
+            self.ended(life, dead=True)
+
+    def _retire_one(self, life: Life) -> None:
+        index = life.class_index
+        del self._living[index][life]
+        self._leaving[index][life] = None
+        life.retire()
+
+    def _everybody(self) -> Iterator[Life]:
+        for lives in (*self._living, *self._leaving):
+            yield from lives
+
+    def _note(self, class_index: int) -> None:
+        # Users end in crowds: one message per class and turn of the loop is enough.
+        if not self._changed:
+            asyncio.get_running_loop().call_soon(self._tell)
+        self._changed.add(class_index)
+
+    def _tell(self) -> None:
+        for index in sorted(self._changed):
+            live = len(self._living[index]) + len(self._leaving[index])
+            self._counter.users(index, live, self._dead[index])
+        self._changed.clear()
+        if any(self._everybody()):
+            self._empty.clear()
+        else:
+            self._empty.set()
+
+
+def _begin(life: Life, scope: Scope, make: Callable[[], User]) -> None:
+    current_life.set(life)
+    current_scope.set(scope)
+    life.begin(make)
+
+
+def _make_task(
+    loop: asyncio.AbstractEventLoop, coro: Coroutine[Any, Any, Any], **kwargs: Any
+) -> asyncio.Task[Any]:
+    return asyncio.Task(coro, loop=loop, **kwargs)
+
+
+def adopt_tasks(loop: asyncio.AbstractEventLoop) -> None:
+    """Let every task that a user makes be known to its life, on top of whatever task factory the loop has."""
+    previous = loop.get_task_factory()
+
+    def factory(loop: asyncio.AbstractEventLoop, coro: Coroutine[Any, Any, Any], **kwargs: Any) -> Any:
+        life = current_life.get()
+        if life is not None and life.starting:
+            life.starting, life = False, None
+        make: Any = previous or _make_task
+        task = make(loop, coro, **kwargs)
+        if life is not None:
+            life.adopt(task)
+        return task
+
+    loop.set_task_factory(factory)  # type: ignore[arg-type]

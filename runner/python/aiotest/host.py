@@ -1,0 +1,254 @@
+"""Runs one process's share of the users: obeys the native runner's actions on the loop that users live on.
+
+The native runner talks to the master in a thread of its own and says through a file descriptor that it has
+actions; everything Python happens here, on the loop's thread. Nothing here decides how many users there are
+or when the run ends. Start at [`RunnerHost.run`][].
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, Protocol
+
+from aiotest import events
+from aiotest.crew import Crew, adopt_tasks
+from aiotest.life import Scope
+from aiotest.log import logger
+from aiotest.runners import LocalRunner, WorkerRunner
+from aiotest.user import User
+
+__all__ = ["Background", "NativeRunner", "RunnerHost", "settle_memory"]
+
+METER_PERIOD = 0.1
+"""Seconds between two looks at how late the loop is."""
+NUDGE_PERIOD = 1.0
+"""Seconds between two reminders to users that swallowed their cancellation."""
+ON_STOP_PATIENCE = 5.0
+"""Seconds that `on_stop` may take once calls have been cut."""
+HANDLER_PATIENCE = 10.0
+"""Seconds that the handlers of `test_stop` and of `quitting` may take before the process ends without
+them.
+"""
+
+
+class NativeRunner(Protocol):
+    """The part of `_native.Runner` that a host uses; `_native.pyi` says what each does."""
+
+    def fileno(self) -> int: ...
+    def poll(self) -> list[tuple[Any, ...]]: ...
+    def users(self, class_index: int, live: int, dead: int) -> None: ...
+    def user_error(self, text: str) -> None: ...
+    def loop_lag(self, seconds: float) -> None: ...
+    def lateness(self, seconds: float) -> None: ...
+
+
+Record = Callable[[str, str, float, int, str | None], None]
+"""Counts a custom client's call: method, name, ms, bytes, error (`_native.record`)."""
+
+
+class Background:
+    """Event handlers that run beside the rest, held so that they are not collected half-way."""
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    def spawn(self, work: Coroutine[Any, Any, Any], name: str) -> asyncio.Task[Any]:
+        """Run `work` beside the rest."""
+        task = asyncio.create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def finish(self, seconds: float) -> None:
+        """Wait for what still runs, at most `seconds`, then cancel it."""
+        if self._tasks:
+            _, late = await asyncio.wait(self._tasks, timeout=seconds)
+            for task in late:
+                logger.warning(f"the handlers of `{task.get_name()}` took too long and were cancelled")
+                task.cancel()
+
+
+class RunnerHost:
+    """One process's users, on the running loop."""
+
+    def __init__(
+        self,
+        native: NativeRunner,
+        classes: Sequence[type[User]],
+        make_scope: Callable[[], Scope],
+        record: Record,
+        runner: LocalRunner | WorkerRunner,
+    ) -> None:
+        self._native = native
+        self._record = record
+        self._runner = runner
+        self._crew = Crew(classes, native, make_scope)
+        self._background = Background()
+        self._test_start: asyncio.Task[None] | None = None
+        self._test_stop: asyncio.Task[None] | None = None
+        self._held = [0 for _ in classes]
+        self._timers: list[asyncio.TimerHandle] = []
+        self._ended: asyncio.Future[int] | None = None
+
+    async def run(self) -> int:
+        """Do what the native runner says until it says that the run is over. Returns the process's exit
+        code.
+        """
+        loop = asyncio.get_running_loop()
+        self._ended = loop.create_future()
+        adopt_tasks(loop)
+        events.stats_request.record = self._record_request
+        events.user_error.record = self._record_user_error
+        loop.add_reader(self._native.fileno(), self._act)
+        self._every(METER_PERIOD, self._measure)
+        self._every(NUDGE_PERIOD, lambda late: self._crew.nudge())
+        try:
+            code = await self._ended
+            await self._wind_up()
+        finally:
+            loop.remove_reader(self._native.fileno())
+            events.stats_request.record = events.user_error.record = None
+            for timer in self._timers:
+                timer.cancel()
+        return code
+
+    # === actions ===
+
+    def _act(self) -> None:
+        for action in self._native.poll():
+            match action:
+                case ("test_start",):
+                    self._on_test_start()
+                case ("start", class_index, users):
+                    self._on_start(class_index, users)
+                case ("retire", class_index, users):
+                    self._on_retire(class_index, users)
+                case ("start_complete", users):
+                    self._on_start_complete(users)
+                case ("drain", seconds):
+                    self._on_drain(seconds)
+                case ("stop_now",):
+                    self._on_stop_now()
+                case ("end", exit_code):
+                    self._on_end(exit_code)
+                case _:
+                    raise ValueError(f"the native runner asked for an unknown action: {action!r}")
+
+    def _on_test_start(self) -> None:
+        # Users wait for these handlers: a file prepares its data here.
+        self._test_start = self._background.spawn(events.test_start.fire(runner=self._runner), "test_start")
+        self._test_start.add_done_callback(lambda _: self._start_held())
+
+    def _on_start(self, class_index: int, users: int) -> None:
+        if self._is_held():
+            self._held[class_index] += users
+        else:
+            self._crew.start(class_index, users)
+
+    def _on_retire(self, class_index: int, users: int) -> None:
+        never_started = min(users, self._held[class_index])
+        self._held[class_index] -= never_started
+        self._crew.retire(class_index, users - never_started)
+
+    def _on_start_complete(self, users: int) -> None:
+        # Everything that lives now lives long: a full collection over all users would stop the loop for its
+        # time.
+        gc.freeze()
+        self._background.spawn(
+            events.start_complete.fire(user_count=users, runner=self._runner), "start_complete"
+        )
+
+    def _on_drain(self, seconds: float) -> None:
+        self._held = [0 for _ in self._held]
+        self._crew.retire_all()
+        self._stop_after(seconds)
+
+    def _on_stop_now(self) -> None:
+        self._held = [0 for _ in self._held]
+        self._crew.cut_all(may_call=False)
+
+    def _on_end(self, exit_code: int) -> None:
+        if self._ended is not None and not self._ended.done():
+            self._ended.set_result(exit_code)
+
+    def _is_held(self) -> bool:
+        return self._test_start is not None and not self._test_start.done()
+
+    def _start_held(self) -> None:
+        held, self._held = self._held, [0 for _ in self._held]
+        for class_index, users in enumerate(held):
+            if users:
+                self._crew.start(class_index, users)
+
+    # === the end ===
+
+    def _stop_after(self, seconds: float) -> None:
+        if self._test_stop is None:
+            self._test_stop = self._background.spawn(self._stop_users(seconds), "test_stop")
+
+    async def _stop_users(self, seconds: float) -> None:
+        if not await self._crew.gone(seconds):
+            self._crew.cut_all()
+            if not await self._crew.gone(ON_STOP_PATIENCE):
+                self._crew.cut_all()
+                await self._crew.gone(1.0)
+        await events.test_stop.fire(runner=self._runner)
+
+    async def _wind_up(self) -> None:
+        self._held = [0 for _ in self._held]
+        self._crew.retire_all()
+        if self._test_start is not None:
+            self._stop_after(0.0)
+        await self._background.finish(HANDLER_PATIENCE)
+        self._background.spawn(events.quitting.fire(), "quitting")
+        await self._background.finish(HANDLER_PATIENCE)
+
+    # === measuring ===
+
+    def _every(self, period: float, do: Callable[[float], None]) -> None:
+        """Call `do` every `period` seconds with the seconds by which it was late."""
+        loop = asyncio.get_running_loop()
+        index = len(self._timers)
+
+        def again(due: float) -> None:
+            now = loop.time()
+            do(max(0.0, now - due))
+            self._timers[index] = loop.call_at(now + period, again, now + period)
+
+        due = loop.time() + period
+        self._timers.append(loop.call_at(due, again, due))
+
+    def _measure(self, late: float) -> None:
+        self._native.loop_lag(late)
+
+    def _record_request(
+        self,
+        request_name: str,
+        request_method: str,
+        response_time: float,
+        response_length: int = 0,
+        error: object = None,
+        **_: object,
+    ) -> None:
+        failure = _text(error) if error else None
+        self._record(
+            str(request_method), str(request_name), float(response_time), int(response_length), failure
+        )
+
+    def _record_user_error(self, error: object = None, **_: object) -> None:
+        self._native.user_error(_text(error))
+
+
+def _text(error: object) -> str:
+    return f"{type(error).__name__}: {error}" if isinstance(error, BaseException) else str(error)
+
+
+def settle_memory() -> None:
+    """Once per process, after the scenario has been read: keep what is there out of every later
+    collection.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)

@@ -1,0 +1,111 @@
+"""The master's Python side: asks the file's shape, and fires events in the master's process.
+
+Reports, metrics and deadlines are served by the native master's own thread, so a `tick` that blocks this loop
+stops none of them: the native side says that the deadline was missed, and the last plan holds. Start at
+[`MasterHost.run`][].
+"""
+
+from __future__ import annotations
+
+import asyncio
+from time import perf_counter
+from typing import Any, Protocol
+
+from aiotest import events
+from aiotest.host import HANDLER_PATIENCE, Background
+from aiotest.log import logger
+from aiotest.runners import MasterRunner
+from aiotest.shape import LoadUserShape, ShapeError, checked
+
+__all__ = ["MasterHost", "NativeMaster"]
+
+
+class NativeMaster(Protocol):
+    """The part of `_native.Master` that a host uses; `_native.pyi` says what each does."""
+
+    def fileno(self) -> int: ...
+    def poll(self) -> list[tuple[Any, ...]]: ...
+    def shape(self, users: int, rate: float) -> None: ...
+    def shape_end(self) -> None: ...
+    def shape_failed(self, text: str) -> None: ...
+
+
+class MasterHost:
+    """The master of a run, on the running loop."""
+
+    def __init__(
+        self, native: NativeMaster, shape: LoadUserShape | None, runner: MasterRunner | None
+    ) -> None:
+        """`runner`: whom event handlers are given; `None` where the process's runner fires the events
+        itself.
+        """
+        self._native = native
+        self._shape = shape
+        self._shape_runs = False
+        self._runner = runner
+        self._background = Background()
+        self._ended: asyncio.Future[int] | None = None
+
+    async def run(self) -> int:
+        """Serve the native master until the run has ended. Returns its exit code."""
+        loop = asyncio.get_running_loop()
+        self._ended = loop.create_future()
+        loop.add_reader(self._native.fileno(), self._act)
+        try:
+            code = await self._ended
+            await self._background.finish(HANDLER_PATIENCE)
+        finally:
+            loop.remove_reader(self._native.fileno())
+        return code
+
+    def _act(self) -> None:
+        for event in self._native.poll():
+            match event:
+                case ("ask_shape", run_time):
+                    self._ask_shape(run_time)
+                case ("test_start",):
+                    self._fire(events.test_start)
+                case ("start_complete", users):
+                    self._fire(events.start_complete, user_count=users)
+                case ("worker_report", worker_id, data):
+                    self._fire(events.worker_report, worker_id=worker_id, data=data)
+                case ("test_stop",):
+                    self._fire(events.test_stop)
+                case ("ended", exit_code):
+                    self._end(exit_code)
+                case _:
+                    raise ValueError(f"the native master told of an unknown event: {event!r}")
+
+    def _ask_shape(self, run_time: float) -> None:
+        shape = self._shape
+        if shape is None:
+            self._native.shape_failed("the file has no LoadUserShape")
+            return
+        if not self._shape_runs:
+            # After a restart of the master the run is older than this process.
+            self._shape_runs = True
+            shape.start_time = perf_counter() - run_time
+        try:
+            answer = checked(shape.tick())
+        except ShapeError as error:
+            self._fail_shape(str(error))
+        except Exception as error:
+            logger.opt(exception=error).error(f"{type(shape).__name__}.tick raised; the last plan holds")
+            self._native.shape_failed(f"{type(error).__name__}: {error}")
+        else:
+            if answer is None:
+                self._native.shape_end()
+            else:
+                self._native.shape(*answer)
+
+    def _fail_shape(self, text: str) -> None:
+        logger.error(f"{text}; the last plan holds")
+        self._native.shape_failed(text)
+
+    def _fire(self, event: events.EventHook, **keywords: Any) -> None:
+        if self._runner is not None and event.has_handlers:
+            self._background.spawn(event.fire(runner=self._runner, **keywords), event.name)
+
+    def _end(self, exit_code: int) -> None:
+        if self._ended is not None and not self._ended.done():
+            self._ended.set_result(exit_code)

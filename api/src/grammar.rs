@@ -33,6 +33,11 @@ impl<'a> Cursor<'a> {
         self.rest.is_empty()
     }
 
+    /// The text from here to a later position in it.
+    pub(crate) fn up_to(self, later: Self) -> &'a str {
+        &self.rest[..self.rest.len().saturating_sub(later.rest.len())]
+    }
+
     /// The longest run of characters that `belongs` accepts; may be empty.
     pub(crate) fn take_while(&mut self, belongs: impl Fn(char) -> bool) -> &'a str {
         let end = self.rest.find(|c| !belongs(c)).unwrap_or(self.rest.len());

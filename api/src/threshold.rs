@@ -16,6 +16,7 @@ pub use expression::{Comparison, Expression, Metric};
 
 /// One bound that a run must keep, over all requests or over those of one name.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "crd", derive(kube::KubeSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Threshold {
     /// `METRIC OPERATOR VALUE`: `p50`, `p90`, `p95`, `p99`, `mean` or `max` with a time (`300ms`, `1.5s`, `800us`),
@@ -55,13 +56,23 @@ impl fmt::Display for Threshold {
 
 /// Which requests a threshold looks at: those that have every given property.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(
+    feature = "crd",
+    derive(kube::KubeSchema),
+    x_kube(
+        validation = Rule::new("has(self.method) || has(self.name)")
+            .message("at least one of method and name must be given")
+    )
+)]
 #[serde(rename_all = "camelCase")]
 pub struct RequestMatch {
     /// The method, such as `POST`, in any case. Defaults to every method.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "crd", schemars(length(min = 1, max = 64)))]
     pub method: Option<String>,
     /// The name in the statistics: the path, unless the file gives one. Defaults to every name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "crd", schemars(length(min = 1, max = 1024)))]
     pub name: Option<String>,
 }
 

@@ -146,7 +146,7 @@ impl Expression {
         let number = Decimal::PATTERN;
         format!(
             "^((p50|p90|p95|p99|mean|max) *(<|<=|>|>=) *{number}(us|ms|s)\
-             |error_rate *(<|<=|>|>=) *((0{{0,7}}[0-9]{{1,2}}(\\.[0-9]{{1,6}})?|0{{0,6}}100(\\.0{{1,6}})?)%|0{{1,9}}(\\.[0-9]{{1,6}})?)\
+             |error_rate *(<|<=|>|>=) *(([0-9]{{1,2}}(\\.[0-9]{{1,6}})?|100)%|0(\\.[0-9]{{1,6}})?)\
              |rps *(>|>=) *{number})$"
         )
     }
@@ -238,10 +238,15 @@ fn read_time(cursor: &mut Cursor<'_>) -> Result<f64, Unexpected> {
 fn read_share(cursor: &mut Cursor<'_>) -> Result<f64, Unexpected> {
     let start = *cursor;
     let number = Decimal::read(cursor, SHARE)?;
-    let percent = cursor.take("%");
-    let share = if percent { number.over(100) } else { number.over(1) };
-    let good = if percent { share <= 1.0 } else { share < 1.0 };
-    if good { Ok(share) } else { Err(start.unexpected(SHARE)) }
+    let text = start.up_to(*cursor);
+    let whole = text.split('.').next().unwrap_or(text);
+    if cursor.take("%") && (whole.len() <= 2 || text == "100") {
+        Ok(number.over(100))
+    } else if whole == "0" {
+        Ok(number.over(1))
+    } else {
+        Err(start.unexpected(SHARE))
+    }
 }
 
 impl fmt::Display for Expression {
@@ -354,7 +359,7 @@ mod tests {
     fn near_expressions() -> impl Strategy<Value = String> {
         prop_oneof![
             "(p50|p95|max|mean|rps|p9|) ?(<|<=|>|>=|=|) {0,2}[0-9]{0,10}(\\.[0-9]{0,7})?(us|ms|s|m|%|) ?",
-            "error_rate *(<|>=) {0,2}(0{0,8}[0-9]{0,3}|100)(\\.(0{0,7}|[0-9]{0,7}))?%?",
+            "error_rate *(<|>=) {0,2}(0|[0-9]{0,3}|100)(\\.(0{0,7}|[0-9]{0,7}))?%?",
             ".{0,70}",
         ]
     }
@@ -364,7 +369,15 @@ mod tests {
 
         #[test]
         fn what_is_read_is_written_back(text in near_expressions()) {
-            if let Ok(read) = text.parse::<Expression>() {
+            let read = text.parse::<Expression>();
+            #[cfg(feature = "crd")]
+            prop_assert_eq!(
+                read.is_ok(),
+                text.chars().count() <= MAX_LENGTH as usize
+                    && regex::Regex::new(&Expression::pattern()).unwrap().is_match(&text),
+                "the pattern and the parser disagree on `{}`", text
+            );
+            if let Ok(read) = read {
                 prop_assert!(read.bound().is_finite() && read.bound() >= 0.0);
                 let json = serde_json::to_value(&read).unwrap();
                 prop_assert_eq!(json.as_str(), Some(text.as_str()));

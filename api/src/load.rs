@@ -1,0 +1,71 @@
+//! The forms of load. Start at [`Load`].
+
+use kube::KubeSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::duration::Duration;
+
+/// How much load: exactly one form.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[x_kube(
+    validation = Rule::new("[has(self.constant), has(self.shape)].exists_one(given, given)")
+        .message("exactly one of constant and shape must be given")
+)]
+#[serde(rename_all = "camelCase")]
+pub struct Load {
+    /// A number of users, reached by a ramp and then held.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub constant: Option<Constant>,
+    /// The `LoadUserShape` of the file says how many users there are at each moment, and when it ends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shape: Option<Shape>,
+}
+
+/// The one form that a [`Load`] has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form<'a> {
+    /// A number of users, reached by a ramp and then held.
+    Constant(&'a Constant),
+    /// The file's own shape.
+    Shape(&'a Shape),
+}
+
+impl Load {
+    /// The form; `None` where the rule that there is exactly one was not checked and does not hold.
+    pub fn form(&self) -> Option<Form<'_>> {
+        match (&self.constant, &self.shape) {
+            (Some(constant), None) => Some(Form::Constant(constant)),
+            (None, Some(shape)) => Some(Form::Shape(shape)),
+            _ => None,
+        }
+    }
+}
+
+/// A number of users, reached by a ramp and then held.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[x_kube(
+    validation = Rule::new("duration(self.duration) > duration('0s')").message("duration must be above 0s"),
+    validation = Rule::new("duration(string(self.users / self.spawnRate) + 's') <= duration(self.duration)")
+        .message("duration must be at least users divided by spawnRate seconds, or the users are never reached")
+)]
+#[serde(rename_all = "camelCase")]
+pub struct Constant {
+    /// How many users there are after the ramp, over all runners: from 1 to 1000000.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub users: u32,
+    /// Users started per second during the ramp, over all runners: from 1 to 1000000, and it may be above `users`.
+    /// Defaults to 1, as the command line's `--rate` does.
+    #[serde(default = "one")]
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub spawn_rate: u32,
+    /// From the first user's start to the stop, the ramp included, such as `90s` or `1h20m`.
+    pub duration: Duration,
+}
+
+fn one() -> u32 {
+    1
+}
+
+/// Empty: everything about a shape is in the file.
+#[derive(KubeSchema, Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shape {}

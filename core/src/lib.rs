@@ -1,1 +1,12 @@
-//! To be written.
+//! The heart of a load test: plan, shares, protocol, state machines, statistics, verdict.
+//!
+//! Has no I/O, no clock and no randomness: time comes in as a [`tick::Tick`], messages come in and effects are polled
+//! out, so every run can be replayed exactly.
+
+pub mod histogram;
+pub mod message;
+pub mod plan;
+pub mod run;
+pub mod share;
+pub mod stats;
+pub mod tick;

@@ -1,0 +1,309 @@
+//! What master and runner processes say to each other, as JSON over the control protocol.
+//!
+//! Level-triggered: every message holds the whole of what its sender wants known, so any of them may be lost, doubled,
+//! late or out of order. Unknown fields are ignored. Never trusts a number: whoever takes a message in bounds it. Start
+//! at [`Report`] and [`Assignment`].
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::plan::Plan;
+use crate::share::Share;
+use crate::stats::Statistics;
+use crate::tick::{Tick, micros};
+
+/// The version of these messages.
+pub const VERSION: u32 = 1;
+/// The longest runner name that is accepted, in bytes.
+pub const MAX_NAME: usize = 253;
+
+/// One life of one process of a runner.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ProcessId {
+    /// Such as `runner-0`.
+    pub runner: String,
+    /// The process in its runner, from 0.
+    pub process: u32,
+    /// Rises every time the process is started again.
+    pub incarnation: u64,
+}
+
+impl fmt::Display for ProcessId {
+    /// Such as `runner-0/1#2`: the third life of the second process.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}#{}", self.runner, self.process, self.incarnation)
+    }
+}
+
+/// What a runner process says about once a second. Sent again unchanged, under its number, until acknowledged.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// [`VERSION`].
+    pub version: u32,
+    /// The run's epoch, as the first assignment said; `None` before that.
+    #[serde(default)]
+    pub epoch: Option<u64>,
+    /// Who reports.
+    pub from: ProcessId,
+    /// From 1 on, one higher with every new report.
+    pub sequence: u64,
+    /// `windows` hold everything since the process began, and replace what the master has of it.
+    #[serde(default)]
+    pub full: bool,
+    /// The names of the scenario's classes, in the order of `users`.
+    pub classes: Vec<String>,
+    /// What the process is doing.
+    pub state: ProcessState,
+    /// The version of the plan that the process obeys now; 0 for none.
+    #[serde(default)]
+    pub plan_version: u64,
+    /// Users by class.
+    pub users: Vec<ClassUsers>,
+    /// What was measured since the last report.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub windows: Vec<Window>,
+    /// Requests on the wire since the process began, as its counter in the deposit has them.
+    #[serde(default)]
+    pub sent_total: u64,
+    /// How the process is.
+    #[serde(default)]
+    pub health: Health,
+}
+
+/// Users of one class in one process.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClassUsers {
+    /// Users whose task runs, those that are ending included.
+    pub live: u32,
+    /// Users that ended with an error; they are not replaced.
+    #[serde(default)]
+    pub dead: u32,
+}
+
+/// What was measured between two marks.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Window {
+    /// The last mark before it; 0 before the first one.
+    pub since: Tick,
+    /// What was recorded in it.
+    pub statistics: Statistics,
+}
+
+/// What a runner process is doing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ProcessState {
+    /// Has joined; there is no load yet.
+    #[default]
+    Waiting,
+    /// Runs its share.
+    Running,
+    /// Ends its users.
+    Draining,
+    /// Every user has ended, everything measured has been or is hereby reported.
+    Drained,
+    /// As drained, and the process is going to end before the run does.
+    Left,
+    /// Hasn't heard from its master for the dead-man time, and has stopped its load.
+    Stopped,
+}
+
+/// How a runner process is, since its last report.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Health {
+    /// Of one core.
+    pub cpu_percent: f64,
+    /// Of the machine's time, taken by others on its host.
+    pub steal_percent: f64,
+    /// The longest that the interpreter's loop was late.
+    #[serde(with = "micros")]
+    pub loop_lag: Duration,
+    /// The latest that a user's step was started.
+    #[serde(with = "micros")]
+    pub lateness: Duration,
+    /// Descriptors in use.
+    pub open_files: u64,
+}
+
+/// The master's answer to a report: everything that a process has to know.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Assignment {
+    /// [`VERSION`].
+    pub version: u32,
+    /// Names this life of the run.
+    pub epoch: u64,
+    /// The master's clock when it answered.
+    pub now: Tick,
+    /// The highest report number that has been merged.
+    pub acknowledged: u64,
+    /// The next report must be a full one.
+    #[serde(default)]
+    pub send_full: bool,
+    /// What the run is doing.
+    pub state: RunState,
+    /// When the run starts, once agreed.
+    #[serde(default)]
+    pub start: Option<Tick>,
+    /// How many users the run has.
+    #[serde(default)]
+    pub plan: Plan,
+    /// Which of them are this process'.
+    #[serde(default)]
+    pub share: Share,
+    /// Instants at which what is measured before and after is reported apart; rising.
+    #[serde(default)]
+    pub marks: Vec<Tick>,
+    /// When every user of the plan runs, once known: all processes say so to their scenario at once.
+    #[serde(default)]
+    pub start_complete: Option<StartComplete>,
+    /// When and how long the load is stopped, as far as it is known.
+    #[serde(default)]
+    pub stop: Option<Stop>,
+    /// Users that are live in all processes together.
+    #[serde(default)]
+    pub users: u32,
+}
+
+/// What a run is doing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RunState {
+    /// Waits for its processes.
+    #[default]
+    Waiting,
+    /// The load is on, or its start is agreed.
+    Running,
+    /// The load is being stopped.
+    Draining,
+    /// Over: a process that is told so ends with exit code 0.
+    Ended,
+}
+
+/// The instant at which every user of the first ramp runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StartComplete {
+    /// The agreed instant.
+    pub at: Tick,
+    /// Users of all processes.
+    pub users: u32,
+}
+
+/// The end of the load.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stop {
+    /// From here on no call starts and users end.
+    pub at: Tick,
+    /// From here on what is still open is aborted.
+    pub deadline: Tick,
+    /// Why.
+    pub reason: StopReason,
+}
+
+/// Why a run's load ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StopReason {
+    /// Its duration is over.
+    Completed,
+    /// The shape said so.
+    ShapeEnded,
+    /// `deadlines.run` is over.
+    RunDeadline,
+    /// Somebody interrupted it, as by Ctrl-C.
+    Interrupted,
+    /// Somebody asked for it.
+    Stopped,
+    /// Another run takes its place.
+    Superseded,
+    /// Whoever started the master is gone.
+    ParentGone,
+    /// Too few processes came within `deadlines.startup`.
+    NotStarted,
+}
+
+/// Proof that a process has ended: from the parent that saw it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Departure {
+    /// Which one.
+    pub process: ProcessId,
+    /// How it ended, in a few words, such as `killed by signal 9`.
+    #[serde(default)]
+    pub exit: String,
+    /// Requests that it put on the wire in its life, if its counter could be read.
+    #[serde(default)]
+    pub sent_total: Option<u64>,
+}
+
+/// Why a report was not taken. The process must stop its load and end.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[serde(rename_all = "snake_case")]
+pub enum Refusal {
+    /// Another version of these messages.
+    #[error("the report has version {theirs}, the master speaks {VERSION}")]
+    Version {
+        /// The report's version.
+        theirs: u32,
+    },
+    /// The report belongs to another life of the run.
+    #[error("the report is of epoch {theirs}, the run is in epoch {ours}")]
+    StaleEpoch {
+        /// The report's epoch.
+        theirs: u64,
+        /// The master's epoch.
+        ours: u64,
+    },
+    /// A later incarnation of the process has joined.
+    #[error("{process} has been replaced by its incarnation {by}")]
+    Superseded {
+        /// Who reported.
+        process: ProcessId,
+        /// The incarnation that counts.
+        by: u64,
+    },
+    /// The process has read another scenario.
+    #[error("the runner's user classes ({theirs}) are not the master's ({ours})")]
+    Classes {
+        /// The report's classes.
+        theirs: String,
+        /// The master's classes.
+        ours: String,
+    },
+    /// The name cannot be a runner's, or there are more processes than a run may have.
+    #[error("no place for process {0}")]
+    NoPlace(String),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_short_report_of_another_writer_is_understood() {
+        let report: Report = serde_json::from_str(
+            r#"{"version": 1, "from": {"runner": "runner-0", "process": 0, "incarnation": 1}, "sequence": 1,
+                "classes": ["TestShop"], "state": "running", "users": [{"live": 3}], "mood": "good"}"#,
+        )
+        .unwrap();
+        assert_eq!(report.users, [ClassUsers { live: 3, dead: 0 }]);
+        assert_eq!((report.epoch, report.full, report.health), (None, false, Health::default()));
+        assert_eq!(report.from.to_string(), "runner-0/0#1");
+    }
+
+    #[test]
+    fn a_message_survives_the_wire() {
+        let assignment = Assignment {
+            version: VERSION,
+            start_complete: Some(StartComplete { at: Tick::from_micros(7), users: 3 }),
+            stop: Some(Stop { at: Tick::ZERO, deadline: Tick::ZERO, reason: StopReason::ParentGone }),
+            ..Assignment::default()
+        };
+        let text = serde_json::to_string(&assignment).unwrap();
+        assert_eq!(serde_json::from_str::<Assignment>(&text).unwrap(), assignment);
+        let refusal = Refusal::StaleEpoch { theirs: 1, ours: 2 };
+        let text = serde_json::to_string(&refusal).unwrap();
+        assert_eq!(serde_json::from_str::<Refusal>(&text).unwrap(), refusal);
+    }
+}

@@ -1,0 +1,233 @@
+//! What to run: the plan file that whoever starts a master writes, and every process of the run reads.
+//!
+//! Says nothing about user classes; those are in the scenario. Unknown fields are ignored, so that an older master
+//! reads a newer file. Start at [`RunSpec`].
+
+use std::time::Duration;
+
+use aiotest_api::threshold::Threshold;
+use serde::{Deserialize, Serialize};
+
+use crate::tick::micros;
+
+/// The most users of a run.
+pub const MAX_USERS: u32 = 10_000_000;
+/// The most runner processes of a run.
+pub const MAX_PROCESSES: u32 = 4096;
+/// The most user classes of a scenario.
+pub const MAX_CLASSES: usize = 256;
+
+/// One run. Durations are whole microseconds in the file.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RunSpec {
+    /// Which run this is.
+    pub run: RunIdentity,
+    /// How many users, and when.
+    pub load: Load,
+    /// Runners of the run; at least 1.
+    pub runners: u32,
+    /// Processes in every runner; at least 1.
+    pub processes_per_runner: u32,
+    /// What the run must keep. With none, any failed request or dead user fails it.
+    #[serde(default)]
+    pub thresholds: Vec<Threshold>,
+    /// How long each part may take.
+    #[serde(default)]
+    pub deadlines: Deadlines,
+    /// How long a runner goes on with its load without having heard from its master.
+    #[serde(default = "dead_man", with = "micros")]
+    pub dead_man: Duration,
+    /// Where the load goes; wins over the scenario's own.
+    #[serde(default)]
+    pub host: Option<String>,
+    /// The scenario's own options.
+    #[serde(default)]
+    pub args: Vec<String>,
+    /// Path of the scenario.
+    pub aiotestfile: String,
+}
+
+/// Names a run, in labels and in the report.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunIdentity {
+    /// Unique.
+    pub id: String,
+    /// The load test's name.
+    pub name: String,
+    /// The load test's namespace; empty outside a cluster.
+    #[serde(default)]
+    pub namespace: String,
+    /// The load test's how-manieth run this is, from 1.
+    #[serde(default)]
+    pub number: u64,
+}
+
+/// How many users, and when.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Load {
+    /// A ramp to a number of users, held.
+    Constant(Constant),
+    /// The scenario's `LoadUserShape` says it as the run goes.
+    Shape,
+}
+
+/// A ramp from the start instant on, held until the duration is over.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Constant {
+    /// Users to reach; 1 to [`MAX_USERS`].
+    pub users: u32,
+    /// Users started per second; finite and above 0. More than `users` is accepted.
+    pub spawn_rate: f64,
+    /// From the start instant to the stop, ramp included. Without one the run ends when it is stopped, or at its
+    /// deadline.
+    #[serde(default, with = "micros::option")]
+    pub duration: Option<Duration>,
+}
+
+/// How long each part of a run may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Deadlines {
+    /// From the master's start until every process has joined; then the run is not started.
+    #[serde(with = "micros")]
+    pub startup: Duration,
+    /// From the start instant until the load is stopped, whatever the load says.
+    #[serde(with = "micros")]
+    pub run: Duration,
+    /// From the stop until open calls are aborted and users cancelled.
+    #[serde(with = "micros")]
+    pub stop: Duration,
+    /// From the end until the master no longer waits for its report to be acknowledged.
+    #[serde(with = "micros")]
+    pub results: Duration,
+}
+
+impl Default for Deadlines {
+    fn default() -> Self {
+        Self {
+            startup: Duration::from_secs(600),
+            run: Duration::from_secs(24 * 3600),
+            stop: Duration::from_secs(30),
+            results: Duration::from_secs(600),
+        }
+    }
+}
+
+const fn dead_man() -> Duration {
+    Duration::from_secs(15)
+}
+
+/// A kind of user, as the scenario defines it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClassSpec {
+    /// The class's name.
+    pub name: String,
+    /// Its share among the weights of all classes; 0 leaves it out.
+    pub weight: u32,
+}
+
+/// Why a run cannot be carried out.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidRun {
+    /// No class would get a user.
+    #[error("no user class has a weight above 0")]
+    NoClass,
+    /// More classes than a message can hold.
+    #[error("{0} user classes are too many: at most {MAX_CLASSES} are supported")]
+    TooManyClasses(usize),
+    /// `runners` or `processes_per_runner` is 0, or there are too many.
+    #[error("{runners} runners of {processes} processes: their product must be 1 to {MAX_PROCESSES}")]
+    Processes {
+        /// The run's `runners`.
+        runners: u32,
+        /// The run's `processes_per_runner`.
+        processes: u32,
+    },
+    /// `users` is out of its bounds.
+    #[error("{0} users: must be 1 to {MAX_USERS}")]
+    Users(u32),
+    /// `spawn_rate` cannot be a rate.
+    #[error("a spawn rate of {0} users a second: must be a finite number above 0")]
+    SpawnRate(String),
+}
+
+impl RunSpec {
+    /// Refuses what no master can carry out.
+    pub fn check(&self, classes: &[ClassSpec]) -> Result<(), InvalidRun> {
+        if classes.iter().all(|class| class.weight == 0) {
+            return Err(InvalidRun::NoClass);
+        }
+        if MAX_CLASSES < classes.len() {
+            return Err(InvalidRun::TooManyClasses(classes.len()));
+        }
+        if self.processes().is_none_or(|processes| !(1..=MAX_PROCESSES).contains(&processes)) {
+            let (runners, processes) = (self.runners, self.processes_per_runner);
+            return Err(InvalidRun::Processes { runners, processes });
+        }
+        match self.load {
+            Load::Constant(load) if load.users < 1 || MAX_USERS < load.users => {
+                Err(InvalidRun::Users(load.users))
+            }
+            Load::Constant(load) if !is_rate(load.spawn_rate) => {
+                Err(InvalidRun::SpawnRate(load.spawn_rate.to_string()))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Processes of all runners together; `None` if that is no number.
+    pub fn processes(&self) -> Option<u32> {
+        self.runners.checked_mul(self.processes_per_runner)
+    }
+}
+
+/// Whether a number can be users per second.
+pub(crate) fn is_rate(rate: f64) -> bool {
+    rate.is_finite() && 0.0 < rate
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spec(json: &serde_json::Value) -> RunSpec {
+        let mut whole = serde_json::json!({
+            "run": {"id": "a", "name": "quickstart"}, "load": "shape", "runners": 2, "processes_per_runner": 1,
+            "aiotestfile": "aiotestfile.py",
+        });
+        whole.as_object_mut().unwrap().extend(json.as_object().unwrap().clone());
+        serde_json::from_value(whole).unwrap()
+    }
+
+    fn classes(weights: &[u32]) -> Vec<ClassSpec> {
+        weights.iter().map(|weight| ClassSpec { name: format!("Test{weight}"), weight: *weight }).collect()
+    }
+
+    #[test]
+    fn a_plan_file_needs_little_and_ignores_what_it_does_not_know() {
+        let spec = spec(&serde_json::json!({"colour": "blue", "load": {"constant": {
+            "users": 100, "spawn_rate": 50, "duration": 60_000_000}}}));
+        assert_eq!(spec.dead_man, Duration::from_secs(15));
+        assert_eq!(spec.deadlines.stop, Duration::from_secs(30));
+        let Load::Constant(load) = spec.load else { panic!("{:?}", spec.load) };
+        assert_eq!((load.users, load.duration), (100, Some(Duration::from_secs(60))));
+        assert_eq!(spec.check(&classes(&[1, 0])), Ok(()));
+    }
+
+    #[test]
+    fn what_cannot_be_carried_out_is_refused() {
+        let constant = |users: u32, rate: f64| {
+            spec(&serde_json::json!({"load": {"constant": {"users": users, "spawn_rate": rate}}}))
+        };
+        assert_eq!(constant(0, 1.0).check(&classes(&[1])), Err(InvalidRun::Users(0)));
+        assert_eq!(constant(1, 0.0).check(&classes(&[1])), Err(InvalidRun::SpawnRate("0".into())));
+        assert_eq!(constant(1, 1.0).check(&classes(&[0])), Err(InvalidRun::NoClass));
+        assert_eq!(constant(1, 1.0).check(&classes(&[1; 257])), Err(InvalidRun::TooManyClasses(257)));
+        let many = spec(&serde_json::json!({"runners": u32::MAX, "processes_per_runner": 2}));
+        assert_eq!(
+            many.check(&classes(&[1])),
+            Err(InvalidRun::Processes { runners: u32::MAX, processes: 2 })
+        );
+    }
+}

@@ -8,7 +8,7 @@ use std::fmt;
 pub struct Unexpected {
     /// Counted in characters, from 1.
     pub position: usize,
-    /// The offending piece of the text in backquotes, cut short, or `the end`.
+    /// The offending piece of the text in backquotes, cut short; or `a space`, or `the end`.
     pub found: String,
     /// What may stand at this position.
     pub allowed: String,
@@ -55,15 +55,18 @@ impl<'a> Cursor<'a> {
         true
     }
 
-    /// The error for what stands next: the piece between spaces.
-    pub(crate) fn unexpected(mut self, allowed: impl fmt::Display) -> Unexpected {
-        self.take_while(|c| c == ' ');
+    /// The error for what stands here: the piece up to the next space.
+    pub(crate) fn unexpected(self, allowed: impl fmt::Display) -> Unexpected {
         let piece = self.rest.split(' ').next().unwrap_or(self.rest);
-        let mut found: String = piece.chars().take(FOUND_MAX).collect();
-        if found.len() < piece.len() {
-            found.push('…');
+        let mut shown: String = piece.chars().take(FOUND_MAX).collect();
+        if shown.len() < piece.len() {
+            shown.push('…');
         }
-        let found = if self.at_end() { "the end".to_owned() } else { format!("`{found}`") };
+        let found = match (self.at_end(), piece) {
+            (true, _) => "the end".to_owned(),
+            (false, "") => "a space".to_owned(),
+            (false, _) => format!("`{shown}`"),
+        };
         Unexpected { position: self.position, found, allowed: allowed.to_string() }
     }
 }

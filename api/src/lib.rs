@@ -3,7 +3,7 @@
 //! Knows serde, schemars and the kube types, and evaluates the schema's CEL rules without a cluster, so that a
 //! laptop refuses what a cluster refuses. Never a client, never a runtime. Without the feature `crd` only the
 //! grammars are built ([`duration`], [`threshold`]), which is all that the heart knows of Kubernetes. Start at
-//! [`LoadTest`].
+//! [`LoadTest`], or at [`check()`] with a manifest in hand.
 
 #![cfg_attr(
     feature = "crd",
@@ -13,6 +13,8 @@
 pub mod duration;
 pub mod threshold;
 
+#[cfg(feature = "crd")]
+pub mod check;
 #[cfg(feature = "crd")]
 pub mod conditions;
 #[cfg(feature = "crd")]
@@ -26,6 +28,8 @@ mod grammar;
 #[cfg(feature = "crd")]
 mod schema;
 
+#[cfg(feature = "crd")]
+pub use check::{Problem, check};
 #[cfg(feature = "crd")]
 pub use load_test::{LoadTest, LoadTestSpec};
 #[cfg(feature = "crd")]

@@ -5,6 +5,7 @@
 //! requests per second.
 
 mod expression;
+mod metric;
 
 use std::fmt;
 
@@ -12,7 +13,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::duration::Duration;
 pub use crate::grammar::Unexpected;
-pub use expression::{Comparison, Expression, Metric};
+pub use expression::Expression;
+pub use metric::{Comparison, Metric};
 
 /// One bound that a run must keep, over all requests or over those of one name.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

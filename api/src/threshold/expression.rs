@@ -5,122 +5,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
+use super::metric::{Comparison, Metric, rounded};
 use crate::grammar::{Cursor, Decimal, Unexpected};
-
-/// What is measured.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Metric {
-    /// Median latency, in microseconds, as all latencies are.
-    P50,
-    /// The latency that 90 % of the requests do not exceed.
-    P90,
-    /// The latency that 95 % of the requests do not exceed.
-    P95,
-    /// The latency that 99 % of the requests do not exceed.
-    P99,
-    /// Mean latency.
-    Mean,
-    /// The longest latency.
-    Max,
-    /// Failed requests over all requests, from 0 to 1.
-    ErrorRate,
-    /// Requests per second.
-    Rps,
-}
-
-impl Metric {
-    /// All metrics, in the order of the documentation.
-    pub const ALL: [Self; 8] =
-        [Self::P50, Self::P90, Self::P95, Self::P99, Self::Mean, Self::Max, Self::ErrorRate, Self::Rps];
-
-    /// As written in an expression.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::P50 => "p50",
-            Self::P90 => "p90",
-            Self::P95 => "p95",
-            Self::P99 => "p99",
-            Self::Mean => "mean",
-            Self::Max => "max",
-            Self::ErrorRate => "error_rate",
-            Self::Rps => "rps",
-        }
-    }
-
-    /// The share of requests at or below the value, for a percentile: 0.95 for `p95`.
-    pub const fn quantile(self) -> Option<f64> {
-        match self {
-            Self::P50 => Some(0.5),
-            Self::P90 => Some(0.9),
-            Self::P95 => Some(0.95),
-            Self::P99 => Some(0.99),
-            Self::Mean | Self::Max | Self::ErrorRate | Self::Rps => None,
-        }
-    }
-
-    /// Whether the base unit is the microsecond.
-    pub const fn is_latency(self) -> bool {
-        !matches!(self, Self::ErrorRate | Self::Rps)
-    }
-
-    const fn comparisons(self) -> (&'static [Comparison], &'static str) {
-        match self {
-            Self::Rps => (&[Comparison::AtLeast, Comparison::Above], "> or >= (rps is a lower bound)"),
-            _ => (
-                &[Comparison::AtMost, Comparison::AtLeast, Comparison::Below, Comparison::Above],
-                "<, <=, > or >=",
-            ),
-        }
-    }
-
-    /// A value in the base unit, to `digits` significant digits, with the unit that suits its size.
-    fn write(self, value: f64, digits: usize) -> String {
-        if !value.is_finite() {
-            return "nothing measured".to_owned();
-        }
-        match self {
-            Self::ErrorRate => format!("{}%", significant(value * 100.0, digits)),
-            Self::Rps => significant(value, digits),
-            _ if value < 1e3 => format!("{}us", significant(value, digits)),
-            _ if value < 1e6 => format!("{}ms", significant(value / 1e3, digits)),
-            _ => format!("{}s", significant(value / 1e6, digits)),
-        }
-    }
-}
-
-/// How the measured value must stand to the bound.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Comparison {
-    /// `<`
-    Below,
-    /// `<=`
-    AtMost,
-    /// `>`
-    Above,
-    /// `>=`
-    AtLeast,
-}
-
-impl Comparison {
-    /// As written in an expression.
-    pub const fn symbol(self) -> &'static str {
-        match self {
-            Self::Below => "<",
-            Self::AtMost => "<=",
-            Self::Above => ">",
-            Self::AtLeast => ">=",
-        }
-    }
-
-    fn holds(self, measured: f64, bound: f64) -> bool {
-        match self {
-            Self::Below => measured < bound,
-            Self::AtMost => measured <= bound,
-            Self::Above => measured > bound,
-            Self::AtLeast => measured >= bound,
-        }
-    }
-}
 
 /// A bound on a metric, with the text it was written as. In JSON it is that text.
 #[derive(Clone, Debug, PartialEq)]
@@ -203,7 +89,10 @@ impl FromStr for Expression {
             _ => read_time(&mut cursor)?,
         };
         if !cursor.at_end() {
-            return Err(cursor.unexpected("the end"));
+            let space = cursor;
+            cursor.take_while(|c| c == ' ');
+            let rest = if cursor.at_end() { space } else { cursor };
+            return Err(rest.unexpected("the end"));
         }
         Ok(Self { text: text.to_owned(), metric, comparison, bound })
     }
@@ -267,17 +156,6 @@ impl<'de> Deserialize<'de> for Expression {
     }
 }
 
-/// `value` to so many significant digits.
-fn rounded(value: f64, digits: usize) -> f64 {
-    // Scientific notation rounds by significant digits, and a float always reads back what it wrote.
-    format!("{value:.*e}", digits - 1).parse().unwrap_or(value)
-}
-
-/// The same without an exponent and without trailing zeros.
-fn significant(value: f64, digits: usize) -> String {
-    format!("{}", rounded(value, digits))
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -322,6 +200,8 @@ mod tests {
         check("p95 < -1s", 7, "`-1s`", TIME);
         check("p95 < 1e9s", 7, "`1e9s`", TIME);
         check("p95 < 1s and", 10, "`and`", "the end");
+        check("p95 < 1s ", 9, "a space", "the end");
+        check(" p95 < 1s", 1, "a space", metrics);
         check("error_rate < 5", 14, "`5`", SHARE);
         check("error_rate < 1", 14, "`1`", SHARE);
         check("error_rate < 100.1%", 14, "`100.1%`", SHARE);

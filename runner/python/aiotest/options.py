@@ -122,7 +122,7 @@ def _add_cluster(made: argparse.ArgumentParser) -> None:
     many.add_argument("--token-file", metavar="FILE", help="holds the secret that master and workers share")
 
 
-def file_of(argv: Sequence[str], version: str) -> str:
+def file_of(argv: Sequence[str]) -> str:
     """The users' file that a command line names; whatever else is on it is left to `parse`."""
     first = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     first.add_argument("-f", "--aiotestfile", default="aiotestfile")

@@ -22,6 +22,32 @@ Job = Callable[[Any], Coroutine[Any, Any, Any]]
 """A coroutine function that takes the user; `self.jobs` holds these."""
 
 
+def is_job_name(name: str) -> bool:
+    """Whether an attribute of this name is meant to be a job."""
+    return name.startswith("test") or name.endswith("test")
+
+
+def is_job(value: object) -> bool:
+    """Whether a class attribute is a coroutine function, or a plain wrapper that says it wraps one."""
+    if not isinstance(value, FunctionType) and not callable(value):
+        return False
+    return inspect.iscoroutinefunction(value) or inspect.iscoroutinefunction(inspect.unwrap(value))
+
+
+def find_jobs(cls: type) -> list[Job]:
+    """The jobs of the class's own body in definition order, or else of the nearest base that has some."""
+    for base in cls.__mro__:
+        if base is not cls and "jobs" in vars(base) and vars(base)["jobs"]:
+            return list(vars(base)["jobs"])
+        if found := list(_own_jobs(base)):
+            return found
+    return []
+
+
+def _own_jobs(cls: type) -> Iterable[Job]:
+    return (value for name, value in vars(cls).items() if is_job_name(name) and is_job(value))
+
+
 class User:
     """One simulated user: a task that runs its jobs one after the other, for ever."""
 
@@ -89,29 +115,3 @@ class AsyncHttpUser(User):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.session = ClientSession(base_url=self.host)
-
-
-def is_job_name(name: str) -> bool:
-    """Whether an attribute of this name is meant to be a job."""
-    return name.startswith("test") or name.endswith("test")
-
-
-def is_job(value: object) -> bool:
-    """Whether a class attribute is a coroutine function, or a plain wrapper that says it wraps one."""
-    if not isinstance(value, FunctionType) and not callable(value):
-        return False
-    return inspect.iscoroutinefunction(value) or inspect.iscoroutinefunction(inspect.unwrap(value))
-
-
-def find_jobs(cls: type) -> list[Job]:
-    """The jobs of the class's own body in definition order, or else of the nearest base that has some."""
-    for base in cls.__mro__:
-        if base is not cls and "jobs" in vars(base) and vars(base)["jobs"]:
-            return list(vars(base)["jobs"])
-        if found := list(_own_jobs(base)):
-            return found
-    return []
-
-
-def _own_jobs(cls: type) -> Iterable[Job]:
-    return (value for name, value in vars(cls).items() if is_job_name(name) and is_job(value))

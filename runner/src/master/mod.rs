@@ -2,6 +2,7 @@
 //! [`aiotest_core`]'s state machine with a clock. Decides nothing itself.
 
 mod patience;
+mod refusal;
 mod server;
 mod token;
 

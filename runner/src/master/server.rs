@@ -1,7 +1,6 @@
 //! Serves a router on a port that anyone may dial: every header read, every silence and the number of connections has
 //! a limit, and a peer is told why before it is cut. Never knows what is served. Start at [`serve`].
 
-use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -85,7 +84,5 @@ async fn converse(socket: TcpStream, router: Router, limits: Limits, mut ended: 
     }
 }
 
-/// A listener on `address` (`host:port`; port 0 takes a free one).
-pub(super) fn listen(address: &str) -> impl Future<Output = std::io::Result<TcpListener>> + '_ {
-    TcpListener::bind(address)
-}
+#[cfg(test)]
+mod tests;

@@ -14,7 +14,8 @@ pub(super) struct Bounds {
 impl Bounds {
     /// Bounds in units of `unit` microseconds. Whatever is no finite number above zero is left out.
     pub(super) fn new(bounds: &[f64], unit: f64) -> Self {
-        let mut bounds: Vec<f64> = bounds.iter().copied().filter(|bound| bound.is_finite() && 0.0 < *bound).collect();
+        let mut bounds: Vec<f64> =
+            bounds.iter().copied().filter(|bound| bound.is_finite() && 0.0 < *bound).collect();
         bounds.sort_by(f64::total_cmp);
         bounds.dedup();
         Self { bounds, unit }

@@ -43,7 +43,8 @@ fn plain(openmetrics: &str) -> String {
     for line in openmetrics.lines() {
         if let Some((name, words)) = line.strip_prefix("# HELP ").and_then(|rest| rest.split_once(' ')) {
             help = Some((name, words));
-        } else if let Some((name, kind)) = line.strip_prefix("# TYPE ").and_then(|rest| rest.split_once(' ')) {
+        } else if let Some((name, kind)) = line.strip_prefix("# TYPE ").and_then(|rest| rest.split_once(' '))
+        {
             let suffix = if kind == "counter" { "_total" } else { "" };
             // Writing to a string cannot fail.
             if let Some((_, words)) = help.take().filter(|(of, _)| *of == name) {
@@ -75,7 +76,8 @@ mod tests {
 
     #[test]
     fn a_scraper_gets_what_it_asks_for() {
-        let prometheus = "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.3,*/*;q=0.1";
+        let prometheus =
+            "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.3,*/*;q=0.1";
         assert_eq!(Format::accepted(prometheus), Format::OpenMetrics);
         assert_eq!(Format::accepted("*/*"), Format::Plain);
         assert_eq!(Format::accepted(""), Format::Plain);

@@ -13,7 +13,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::tick::micros_of;
 use bounded::{Counts, cut};
-pub use row::{Phase, Row};
+pub use row::{Phase, Row, Times};
 
 /// The most distinct request names; further ones are counted under [`OTHER`].
 pub const MAX_NAMES: usize = 500;
@@ -122,12 +122,11 @@ impl Statistics {
         }
         row.requests = row.requests.saturating_add(1);
         row.truncated = row.truncated.saturating_add(u64::from(sample.truncated));
-        row.latency.record(micros_of(sample.latency));
+        let times = row.times_mut(sample.status, sample.outcome != Outcome::Success);
+        times.bytes_received = times.bytes_received.saturating_add(sample.bytes_received);
+        times.latency.record(micros_of(sample.latency));
         for (phase, duration) in sample.phases {
             row.phase_mut(*phase).record(micros_of(*duration));
-        }
-        if let Some(status) = sample.status {
-            row.count_status(status, 1);
         }
         let text = match sample.outcome {
             Outcome::Failure(text) => text,

@@ -7,8 +7,22 @@ use serde::{Deserialize, Serialize};
 use super::bounded::{Counts, Known, cut};
 use crate::histogram::Histogram;
 
-/// The most distinct status codes of a row; there are 900 three-digit ones.
-const MAX_STATUS: usize = 1000;
+/// The most distinct status codes of a row that have times of their own; the others share those without a status.
+const MAX_STATUS: usize = 64;
+
+/// The finished calls of a row that had one status and one verdict.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Times {
+    /// Of the last reply; `None` if there was none.
+    pub status: Option<u16>,
+    /// Whether they count as failed.
+    pub failed: bool,
+    /// Bytes of their bodies.
+    #[serde(default)]
+    pub bytes_received: u64,
+    /// From the start of each call to the last byte of the body, or to its failure.
+    pub latency: Histogram,
+}
 
 /// A part of a call's latency.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -80,12 +94,10 @@ pub struct Row {
     /// Bytes of bodies.
     #[serde(default)]
     pub bytes_received: u64,
-    /// Times of finished calls.
-    pub latency: Histogram,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    times: Vec<Times>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     phases: Vec<(Phase, Histogram)>,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    status: Vec<(u16, u64)>,
     #[serde(default, skip_serializing_if = "Counts::is_empty")]
     pub(super) errors: Counts,
 }
@@ -104,9 +116,8 @@ impl Row {
             truncated: 0,
             generator_faults: 0,
             bytes_received: 0,
-            latency: Histogram::new(Histogram::LATENCY),
+            times: Vec::new(),
             phases: Vec::new(),
-            status: Vec::new(),
             errors: Counts::default(),
         }
     }
@@ -116,9 +127,29 @@ impl Row {
         self.phases.iter().find(|(known, _)| *known == phase).map(|(_, histogram)| histogram)
     }
 
+    /// Times of finished calls by status and verdict, rising.
+    pub fn times(&self) -> &[Times] {
+        &self.times
+    }
+
+    /// Times of all finished calls.
+    pub fn latency(&self) -> Histogram {
+        let mut all = Histogram::new(Histogram::LATENCY);
+        self.times.iter().for_each(|times| all.merge(&times.latency));
+        all
+    }
+
     /// Replies by their status code, rising.
-    pub fn status(&self) -> &[(u16, u64)] {
-        &self.status
+    pub fn status(&self) -> Vec<(u16, u64)> {
+        let mut counts: Vec<(u16, u64)> = Vec::new();
+        for times in &self.times {
+            match (times.status, counts.last_mut()) {
+                (Some(status), Some(last)) if last.0 == status => last.1 += times.latency.count(),
+                (Some(status), _) => counts.push((status, times.latency.count())),
+                (None, _) => {}
+            }
+        }
+        counts
     }
 
     /// Failures by their text, in the texts' order.
@@ -143,13 +174,20 @@ impl Row {
         &mut self.phases[at].1
     }
 
-    pub(super) fn count_status(&mut self, status: u16, count: u64) {
-        let full = MAX_STATUS <= self.status.len();
-        match self.status.binary_search_by_key(&status, |(known, _)| *known) {
-            Ok(at) => self.status[at].1 = self.status[at].1.saturating_add(count),
-            Err(_) if full => {}
-            Err(at) => self.status.insert(at, (status, count)),
-        }
+    pub(super) fn times_mut(&mut self, status: Option<u16>, failed: bool) -> &mut Times {
+        let full = MAX_STATUS * 2 <= self.times.len();
+        let find =
+            |status| self.times.binary_search_by_key(&(status, failed), |times| (times.status, times.failed));
+        let (status, found) = match find(status) {
+            Err(_) if full => (None, find(None)),
+            found => (status, found),
+        };
+        let at = found.unwrap_or_else(|at| {
+            let latency = Histogram::new(Histogram::LATENCY);
+            self.times.insert(at, Times { status, failed, bytes_received: 0, latency });
+            at
+        });
+        &mut self.times[at]
     }
 
     pub(super) fn merge(&mut self, other: &Self, known: &mut Known) {
@@ -165,9 +203,12 @@ impl Row {
         ] {
             *mine = mine.saturating_add(theirs);
         }
-        self.latency.merge(&other.latency);
+        for theirs in &other.times {
+            let mine = self.times_mut(theirs.status, theirs.failed);
+            mine.bytes_received = mine.bytes_received.saturating_add(theirs.bytes_received);
+            mine.latency.merge(&theirs.latency);
+        }
         other.phases.iter().for_each(|(phase, theirs)| self.phase_mut(*phase).merge(theirs));
-        other.status.iter().for_each(|(status, count)| self.count_status(*status, *count));
         other.errors.iter().for_each(|(text, count)| self.errors.add(known.admit(cut(text)), count));
     }
 }

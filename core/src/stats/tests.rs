@@ -27,7 +27,7 @@ fn an_aborted_call_counts_as_aborted_and_sent_only() {
     statistics.record(&Sample { outcome: Outcome::Aborted, ..OK });
     let total = statistics.total();
     assert_eq!((total.aborted, total.sent), (1, 1));
-    assert_eq!((total.requests, total.failures, total.latency.count()), (0, 0, 0));
+    assert_eq!((total.requests, total.failures, total.latency().count()), (0, 0, 0));
 }
 
 #[test]
@@ -35,7 +35,7 @@ fn a_failure_without_a_reply_enters_the_histogram() {
     let mut statistics = Statistics::default();
     statistics.record(&Sample { outcome: Outcome::Failure("refused"), status: None, ..OK });
     let total = statistics.total();
-    assert_eq!((total.requests, total.failures, total.latency.count()), (1, 1, 1));
+    assert_eq!((total.requests, total.failures, total.latency().count()), (1, 1, 1));
     assert_eq!(total.errors().collect::<Vec<_>>(), [("refused", 1)]);
     assert!(total.status().is_empty());
 }
@@ -171,6 +171,6 @@ proptest! {
         }
         prop_assert_eq!(&merged, &whole);
         prop_assert_eq!(&over_the_wire(&merged), &whole);
-        prop_assert_eq!(merged.total().requests, merged.total().latency.count());
+        prop_assert_eq!(merged.total().requests, merged.total().latency().count());
     }
 }

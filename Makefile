@@ -54,8 +54,9 @@ bench: $(CACHE)/bin/aiotest-example-target $(CACHE)/wheel-release ## Requests pe
 
 generate: ## Write crds/ from api/.
 	scripts/need.sh rust
-	cargo run --locked --quiet -p aiotest-operator > $(CACHE)/crd.yaml
-	mkdir -p crds && cp $(CACHE)/crd.yaml crds/loadtests.yaml
+	@mkdir -p $(CACHE)
+	cargo run --locked --quiet -p aiotest-operator -- crd > $(CACHE)/crd.yaml
+	cp $(CACHE)/crd.yaml crds/loadtests.aiotest.dev.yaml
 
 clean: ## Remove everything made.
 	rm -rf $(CACHE) .venv target report.json

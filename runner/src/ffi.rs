@@ -4,6 +4,8 @@
 
 use std::fs::File;
 use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::atomic::AtomicU64;
 
 use memmap2::MmapRaw;
@@ -31,4 +33,29 @@ impl SharedWords {
         // which lives as long as `self`; every access of this process goes through the atomic.
         unsafe { AtomicU64::from_ptr(self.map.as_mut_ptr().cast::<u64>().add(index)) }
     }
+}
+
+/// How many bytes of what was written to a TCP socket its peer's kernel has acknowledged; `None` where the kernel does
+/// not tell. Linux counts the handshake as one byte, which is taken off.
+pub(crate) fn bytes_acknowledged(socket: &OwnedFd) -> Option<u64> {
+    let mut info = MaybeUninit::<libc::tcp_info>::zeroed();
+    let mut length = size_of::<libc::tcp_info>() as libc::socklen_t;
+    // SAFETY: the descriptor is open as long as it is borrowed; the kernel writes at most `length` bytes to `info`,
+    // which is that large.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_INFO,
+            info.as_mut_ptr().cast(),
+            &raw mut length,
+        )
+    };
+    let told = std::mem::offset_of!(libc::tcp_info, tcpi_bytes_acked) + size_of::<u64>();
+    if result != 0 || (length as usize) < told {
+        return None;
+    }
+    // SAFETY: plain numbers, zeroed before the kernel wrote to them.
+    let acknowledged = unsafe { info.assume_init() }.tcpi_bytes_acked;
+    Some(acknowledged.saturating_sub(1))
 }

@@ -4,13 +4,318 @@
 //! thread ([`engine::Engine`] does); the same [`Reactor`] is driven by the loop's thread and, while that is busy, by a
 //! stand-in. Start at [`Reactor::start`] and [`Reactor::drive`].
 //!
-//! The life of a call: `start` → (`wait` for the head → `take_ready` names it) → `head` or `failure` → body →
+//! The life of a call: `start` → (`wait` for the head → `drive` names it) → `head` or `failure` → body →
 //! `leave` (the scenario's verdict) → recorded once, at the later of `leave` and the end of the body → `release`.
 
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use aiotest_core::stats::Statistics;
+use bytes::Bytes;
+use rustix::event::epoll;
+use slotmap::{Key, SlotMap, new_key_type};
+
+pub mod engine;
 pub mod failure;
 pub mod request;
 pub mod response;
 
-/// A user's own connections and cookies.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct SessionId(u32);
+mod call;
+mod connection;
+mod deadlines;
+mod end;
+mod http1;
+mod receive;
+mod resolver;
+mod send;
+mod session;
+#[cfg(test)]
+mod tests;
+
+use call::Call;
+use connection::Connection;
+use deadlines::Deadlines;
+use failure::Failure;
+use request::{Request, Target};
+use resolver::Resolver;
+use response::Head;
+use session::Session;
+
+new_key_type! {
+    /// A user's own connections and cookies.
+    pub struct SessionId;
+    /// One call. It carries a generation: the id of a call that is over is answered with nothing, never with another call.
+    pub struct CallId;
+    struct ConnectionId;
+}
+
+impl CallId {
+    /// The slot's number: dense, so that it can index a table of waiters.
+    pub fn index(self) -> usize {
+        (self.data().as_ffi() & 0xffff_ffff) as usize
+    }
+}
+
+/// What a waiter waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wake {
+    /// The head of the reply, or the call's failure.
+    Head,
+    /// The whole body.
+    Body,
+    /// Any unread byte, or the end of the body.
+    Chunk,
+    /// The record, after `leave`.
+    Recorded,
+}
+
+/// What the scenario says of a call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// Nothing: a status of 400 or more is a failure, and so is a reply that was cut.
+    ByStatus,
+    /// A success, whatever the reply was.
+    Success,
+    /// A failure with that text.
+    Failure(String),
+}
+
+/// How the scenario is done with a call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Leave {
+    /// It left the `async with` block: a body that is still coming is read to its end.
+    Block(Verdict),
+    /// It released what a plain `await` gave: a body that is still coming is cut.
+    Await(Verdict),
+}
+
+/// Who cuts a call off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Abort {
+    /// The scenario cancelled it: a failure named `Cancelled`.
+    Cancelled,
+    /// The scenario's own timeout: a failure named `TimeoutError`.
+    TimedOut,
+    /// The stop of the run: aborted, in neither requests nor failures.
+    Stopped,
+    /// Nobody holds it any more.
+    Collected,
+}
+
+/// A call as it was recorded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    /// The row's name.
+    pub name: Arc<str>,
+    /// The row's method.
+    pub method: Arc<str>,
+    /// From the start of the call to the last byte of its body.
+    pub latency: Duration,
+    /// Body bytes received, of all hops.
+    pub bytes: u64,
+    /// What went wrong; `None`: a success.
+    pub error: Option<String>,
+}
+
+/// New calls are refused: the dead-man switch is on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("calls are refused: the master has not been heard of for too long")]
+pub struct Refused;
+
+/// All sockets and calls of a process. See the module's documentation.
+pub struct Reactor {
+    epoll: OwnedFd,
+    notify: Arc<OwnedFd>,
+    timer: OwnedFd,
+    timer_at: Option<Instant>,
+    calls: SlotMap<CallId, Call>,
+    connections: SlotMap<ConnectionId, Connection>,
+    sessions: SlotMap<SessionId, Session>,
+    /// Connections that a user has beyond its first to a host, with the time they became idle.
+    surplus: std::collections::VecDeque<(Instant, ConnectionId)>,
+    resolver: Resolver,
+    deadlines: Deadlines,
+    ready: Vec<CallId>,
+    statistics: Statistics,
+    sent_total: u64,
+    on_sent: Option<Box<dyn Fn(u64) + Send>>,
+    refused: bool,
+    read_buffer: Vec<u8>,
+    write_buffer: Vec<u8>,
+}
+
+impl Reactor {
+    /// A reactor without calls. `notify` is an event descriptor that anybody may write to, to have it driven.
+    pub(crate) fn new(notify: Arc<OwnedFd>) -> io::Result<Self> {
+        use rustix::time::{TimerfdClockId, TimerfdFlags, timerfd_create};
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        let timer =
+            timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK)?;
+        epoll::add(&epoll, &*notify, epoll::EventData::new_u64(receive::NOTIFY), epoll::EventFlags::IN)?;
+        epoll::add(&epoll, &timer, epoll::EventData::new_u64(receive::TIMER), epoll::EventFlags::IN)?;
+        Ok(Self {
+            epoll,
+            timer,
+            timer_at: None,
+            calls: SlotMap::with_key(),
+            connections: SlotMap::with_key(),
+            sessions: SlotMap::with_key(),
+            surplus: std::collections::VecDeque::new(),
+            resolver: Resolver::new(Arc::clone(&notify)),
+            notify,
+            deadlines: Deadlines::default(),
+            ready: Vec::new(),
+            statistics: Statistics::default(),
+            sent_total: 0,
+            on_sent: None,
+            refused: false,
+            read_buffer: vec![0; 128 * 1024],
+            write_buffer: Vec::with_capacity(4096),
+        })
+    }
+
+    /// A second descriptor of what is to be watched: readable when there is something to drive.
+    pub(crate) fn descriptor(&self) -> io::Result<OwnedFd> {
+        Ok(rustix::io::fcntl_dupfd_cloexec(&self.epoll, 0)?)
+    }
+
+    /// Opens a user's session: no connection yet, no cookie.
+    pub fn open_session(&mut self) -> SessionId {
+        self.sessions.insert(Session::default())
+    }
+
+    /// Closes a session's connections; calls still open on it are aborted as cancelled.
+    pub fn close_session(&mut self, session: SessionId) {
+        let Some(open) = self.sessions.get(session).map(|session| session.calls.clone()) else { return };
+        for id in open {
+            let waited_for = self.calls.get(id).is_some_and(|call| call.wake.is_some());
+            self.abort(id, Abort::Cancelled);
+            if waited_for {
+                self.ready.push(id);
+                let _ = rustix::io::write(&*self.notify, &1_u64.to_ne_bytes());
+            }
+        }
+        if let Some(session) = self.sessions.remove(session) {
+            for connection in session.idle {
+                self.connections.remove(connection);
+            }
+        }
+    }
+
+    /// Name and value of the session's cookies for `target`.
+    pub fn cookies(&self, session: SessionId, target: &Target) -> Vec<(String, String)> {
+        let session = self.sessions.get(session);
+        let pairs = session.into_iter().flat_map(|session| session.cookies(target));
+        pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+    }
+
+    /// Keeps a cookie given as a `Set-Cookie` value, as if `target` had sent it.
+    pub fn set_cookie(&mut self, session: SessionId, target: &Target, value: &str) {
+        if let Some(session) = self.sessions.get_mut(session) {
+            session.set_cookie(target, value);
+        }
+    }
+
+    /// Starts a call; its first bytes are written at once where there is a connection.
+    pub fn start(&mut self, request: Request) -> Result<CallId, Refused> {
+        if self.refused {
+            return Err(Refused);
+        }
+        let now = Instant::now();
+        let name = request.name.clone().unwrap_or_else(|| Arc::from(request.target.name()));
+        let session = request.session;
+        let id = self.calls.insert(Call::new(request, name, now));
+        if let Some(session) = self.sessions.get_mut(session) {
+            session.calls.push(id);
+        }
+        self.dispatch(id, now);
+        self.arm(id);
+        self.set_timer();
+        Ok(id)
+    }
+
+    /// True when that much is there already, or the call is over: no need to suspend. Otherwise the id is among the
+    /// ready ones of a later `drive`, once.
+    pub fn wait(&mut self, id: CallId, wake: Wake) -> bool {
+        let Some(call) = self.calls.get_mut(id) else { return true };
+        if call.reached(wake) {
+            return true;
+        }
+        call.wake = Some(wake);
+        self.read_on(id);
+        let reached = self.calls.get(id).is_none_or(|call| call.reached(wake));
+        if reached {
+            self.ready.retain(|ready| *ready != id);
+        }
+        reached
+    }
+
+    /// The head of the reply; of the last hop, where redirects were followed.
+    pub fn head(&self, id: CallId) -> Option<&Arc<Head>> {
+        self.calls.get(id)?.head.as_ref()
+    }
+
+    /// The replies that redirected, oldest first.
+    pub fn history(&self, id: CallId) -> &[Arc<Head>] {
+        self.calls.get(id).map_or(&[], |call| &call.history)
+    }
+
+    /// Why the call has no whole reply. It may come after the head, when the body was cut.
+    pub fn failure(&self, id: CallId) -> Option<&Failure> {
+        self.calls.get(id)?.failure.as_ref()
+    }
+
+    /// Whether no more of the body will come.
+    pub fn body_ended(&self, id: CallId) -> bool {
+        self.calls.get(id).is_none_or(|call| call.ended.is_some())
+    }
+
+    /// All of the body that is unread.
+    pub fn take_body(&mut self, id: CallId) -> Bytes {
+        self.calls.get_mut(id).map_or_else(Bytes::new, |call| call.body.split().freeze())
+    }
+
+    /// At most `max` unread bytes; the reactor reads on where it had paused.
+    pub fn take_chunk(&mut self, id: CallId, max: usize) -> Bytes {
+        let Some(call) = self.calls.get_mut(id) else { return Bytes::new() };
+        call.streamed = true;
+        let size = max.min(call.body.len());
+        let chunk = call.body.split_to(size).freeze();
+        self.read_on(id);
+        chunk
+    }
+
+    /// The record of a call, once there is one.
+    pub fn record_of(&self, id: CallId) -> Option<&Record> {
+        self.calls.get(id)?.record.as_ref()
+    }
+
+    /// What was recorded since the last time it was taken.
+    pub fn take_statistics(&mut self) -> Statistics {
+        self.statistics.take()
+    }
+
+    /// Requests on the wire so far, redirect hops and retries included.
+    pub fn sent_total(&self) -> u64 {
+        self.sent_total
+    }
+
+    /// Calls `hook` with each new total of sent requests, so that the count outlives the process.
+    pub fn on_sent(&mut self, hook: Box<dyn Fn(u64) + Send>) {
+        self.on_sent = Some(hook);
+    }
+
+    /// Refuses new calls, or allows them again.
+    pub fn refuse(&mut self, refused: bool) {
+        self.refused = refused;
+    }
+
+    fn count_sent(&mut self, sent: u64) {
+        self.sent_total = sent;
+        if let Some(hook) = &self.on_sent {
+            hook(sent);
+        }
+    }
+}

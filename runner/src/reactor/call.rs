@@ -1,0 +1,190 @@
+//! The state of one call, from its start to its record. Pure; the reactor moves it.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use aiotest_core::stats::Phase;
+use bytes::BytesMut;
+
+use super::failure::{Failure, FailureKind};
+use super::http1::Body;
+use super::request::{Request, Target};
+use super::response::Head;
+use super::{Abort, ConnectionId, Record, Verdict, Wake};
+
+pub(super) struct Call {
+    pub(super) request: Request,
+    /// Method, target and body of the hop under way; redirects change them.
+    pub(super) method: Arc<str>,
+    pub(super) target: Arc<Target>,
+    pub(super) hops: u32,
+    pub(super) name: Arc<str>,
+    pub(super) started: Instant,
+    pub(super) connection: Option<ConnectionId>,
+    pub(super) exchange: Exchange,
+    pub(super) head: Option<Arc<Head>>,
+    pub(super) history: Vec<Arc<Head>>,
+    /// Body bytes that the scenario has not taken.
+    pub(super) body: BytesMut,
+    /// Body bytes that have come, of all hops.
+    pub(super) received: u64,
+    /// The scenario takes the body in pieces.
+    pub(super) streamed: bool,
+    /// Reading waits for the scenario: more than `read_ahead` is unread.
+    pub(super) paused: bool,
+    pub(super) failure: Option<Failure>,
+    /// The end of the body, or of the call without one.
+    pub(super) ended: Option<Instant>,
+    pub(super) left: Option<Verdict>,
+    pub(super) record: Option<Record>,
+    pub(super) released: bool,
+    pub(super) aborted: Option<Abort>,
+    pub(super) wake: Option<Wake>,
+    pub(super) phases: Phases,
+    pub(super) sent: u32,
+    pub(super) retried: u32,
+    pub(super) truncated: bool,
+}
+
+/// One request on the wire and its reply; made anew at each hop and retry.
+#[derive(Default)]
+pub(super) struct Exchange {
+    /// Waiting for the resolver since.
+    pub(super) resolving: Option<Instant>,
+    /// Writing began.
+    pub(super) writing: Option<Instant>,
+    /// The last byte of the request was written, when the connection had written so many bytes.
+    pub(super) written: Option<(Instant, u64)>,
+    /// The first byte of the reply.
+    pub(super) first_byte: Option<Instant>,
+    /// The last byte that came.
+    pub(super) last_byte: Option<Instant>,
+    pub(super) reply: Option<ReplyState>,
+    /// On a connection that has had a reply before.
+    pub(super) reused: bool,
+}
+
+/// A reply whose head is there.
+pub(super) struct ReplyState {
+    pub(super) head: Arc<Head>,
+    pub(super) body: Body,
+    pub(super) keep_alive: bool,
+    /// Where this reply redirects to, if that is followed.
+    pub(super) next: Option<Arc<Target>>,
+}
+
+/// Time spent in each phase, over all hops.
+#[derive(Default)]
+pub(super) struct Phases {
+    entries: Vec<(Phase, Duration)>,
+}
+
+impl Phases {
+    pub(super) fn add(&mut self, phase: Phase, spent: Duration) {
+        match self.entries.iter_mut().find(|(known, _)| *known == phase) {
+            Some((_, sum)) => *sum += spent,
+            None => self.entries.push((phase, spent)),
+        }
+    }
+
+    pub(super) fn as_slice(&self) -> &[(Phase, Duration)] {
+        &self.entries
+    }
+}
+
+impl Call {
+    pub(super) fn new(request: Request, name: Arc<str>, started: Instant) -> Self {
+        Self {
+            method: Arc::clone(&request.method),
+            target: Arc::clone(&request.target),
+            request,
+            hops: 0,
+            name,
+            started,
+            connection: None,
+            exchange: Exchange::default(),
+            head: None,
+            history: Vec::new(),
+            body: BytesMut::new(),
+            received: 0,
+            streamed: false,
+            paused: false,
+            failure: None,
+            ended: None,
+            left: None,
+            record: None,
+            released: false,
+            aborted: None,
+            wake: None,
+            phases: Phases { entries: Vec::with_capacity(3) },
+            sent: 0,
+            retried: 0,
+            truncated: false,
+        }
+    }
+
+    /// Whether what a waiter waits for is there.
+    pub(super) fn reached(&self, wake: Wake) -> bool {
+        match wake {
+            Wake::Head => self.head.is_some() || self.ended.is_some(),
+            Wake::Body => self.ended.is_some(),
+            Wake::Chunk => self.ended.is_some() || (self.head.is_some() && !self.body.is_empty()),
+            Wake::Recorded => self.record.is_some(),
+        }
+    }
+
+    /// Whether more than `read_ahead` bytes wait for a scenario that has not asked for the whole body.
+    pub(super) fn is_full(&self) -> bool {
+        self.head.is_some() && self.wake != Some(Wake::Body) && self.request.read_ahead < self.body.len()
+    }
+
+    /// When this call fails unless something happens before, and as what.
+    pub(super) fn deadline(&self, connecting_since: Option<Instant>) -> Option<(Instant, FailureKind)> {
+        if self.ended.is_some() {
+            return None;
+        }
+        let timeouts = &self.request.timeouts;
+        let total = limit(Some(self.started), timeouts.total, FailureKind::TotalTimeout);
+        let without_connection = (self.exchange.writing.is_none()).then_some(self.started);
+        let connect = limit(without_connection, timeouts.connect, FailureKind::ConnectTimeout);
+        let handshake = limit(connecting_since, timeouts.sock_connect, FailureKind::ConnectTimeout);
+        let last = self.exchange.last_byte.or(self.exchange.written.map(|(at, _)| at));
+        let read = limit(last.filter(|_| !self.paused), timeouts.sock_read, FailureKind::ReadTimeout);
+        [total, connect, handshake, read].into_iter().flatten().min_by_key(|(at, _)| *at)
+    }
+
+    /// Whether a failure before any byte of the reply may be tried again: once, where the method is idempotent and the
+    /// connection had been used before, so that the server may have closed it as idle.
+    pub(super) fn may_retry(&self, failure: &Failure) -> bool {
+        matches!(failure.kind, FailureKind::Reset | FailureKind::Closed)
+            && self.retried == 0
+            && self.aborted.is_none()
+            && self.exchange.reused
+            && self.exchange.first_byte.is_none()
+            && matches!(&*self.method, "GET" | "HEAD" | "OPTIONS" | "PUT" | "DELETE" | "TRACE")
+    }
+
+    /// The text of the error to record; `None`: a success.
+    pub(super) fn error(&self) -> Option<String> {
+        match (&self.left, &self.aborted) {
+            (Some(Verdict::Success), _) => None,
+            (Some(Verdict::Failure(text)), _) => Some(text.clone()),
+            (_, Some(Abort::Cancelled | Abort::Collected)) => Some("Cancelled".to_owned()),
+            (_, Some(Abort::TimedOut)) => Some("TimeoutError".to_owned()),
+            _ => self.failure.as_ref().map(|failure| failure.text.clone()).or_else(|| self.status_error()),
+        }
+    }
+
+    fn status_error(&self) -> Option<String> {
+        let head = self.head.as_ref().filter(|head| 400 <= head.status)?;
+        Some(format!("{} {}", head.status, head.reason).trim_end().to_owned())
+    }
+}
+
+fn limit(
+    since: Option<Instant>,
+    timeout: Option<Duration>,
+    kind: FailureKind,
+) -> Option<(Instant, FailureKind)> {
+    Some((since?.checked_add(timeout?)?, kind))
+}

@@ -1,0 +1,118 @@
+//! One socket of a user, from connecting to idle, and the system calls on it. Decides nothing: `send` and `receive` do.
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::time::Instant;
+
+use rustix::io::Errno;
+use rustix::net::{self, AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, ipproto, sockopt};
+
+use super::failure::{Failure, FailureKind};
+use super::request::Authority;
+use super::{CallId, SessionId};
+
+/// One connection.
+pub(super) struct Connection {
+    pub(super) socket: OwnedFd,
+    pub(super) authority: Arc<Authority>,
+    pub(super) session: SessionId,
+    /// The call that uses it; `None`: idle.
+    pub(super) call: Option<CallId>,
+    /// The TCP handshake is under way, with the addresses left to try.
+    pub(super) connecting: Option<Connecting>,
+    /// What of the request the socket has not taken yet.
+    pub(super) unsent: VecDeque<u8>,
+    /// A head that has come in part.
+    pub(super) input: Vec<u8>,
+    /// Bytes written since it was opened.
+    pub(super) written: u64,
+    /// Whether a reply has been read from it before.
+    pub(super) reused: bool,
+    pub(super) idle_since: Option<Instant>,
+}
+
+/// A handshake under way.
+pub(super) struct Connecting {
+    pub(super) since: Instant,
+    pub(super) address: SocketAddr,
+    pub(super) rest: VecDeque<SocketAddr>,
+}
+
+/// Begins a handshake with `address`; the socket becomes writable at its end.
+pub(super) fn connect(address: SocketAddr) -> Result<OwnedFd, Failure> {
+    let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    let socket = net::socket_with(family, SocketType::STREAM, flags, Some(ipproto::TCP))
+        .map_err(|errno| connect_failure(errno, address))?;
+    // A request is one write; without this its last segment may wait for an acknowledgement.
+    sockopt::set_tcp_nodelay(&socket, true).map_err(|errno| connect_failure(errno, address))?;
+    match net::connect(&socket, &address) {
+        Ok(()) | Err(Errno::INPROGRESS) => Ok(socket),
+        Err(errno) => Err(connect_failure(errno, address)),
+    }
+}
+
+/// What an error while connecting means.
+pub(super) fn connect_failure(errno: Errno, address: SocketAddr) -> Failure {
+    let kind = match errno {
+        Errno::CONNREFUSED => FailureKind::Refused,
+        Errno::CONNRESET => FailureKind::Reset,
+        Errno::TIMEDOUT => FailureKind::ConnectTimeout,
+        errno if is_own_fault(errno) => FailureKind::Generator,
+        _ => FailureKind::Unreachable,
+    };
+    Failure::new(kind, format!("failed to connect to {address}: {}", describe(errno)))
+}
+
+/// What an error on an open connection means.
+pub(super) fn socket_failure(errno: Errno) -> Failure {
+    let kind = match errno {
+        Errno::CONNRESET | Errno::PIPE | Errno::CONNABORTED => FailureKind::Reset,
+        Errno::TIMEDOUT => FailureKind::ReadTimeout,
+        errno if is_own_fault(errno) => FailureKind::Generator,
+        _ => FailureKind::Unreachable,
+    };
+    Failure::new(kind, describe(errno))
+}
+
+/// This machine ran out of something; the target has no part in it.
+fn is_own_fault(errno: Errno) -> bool {
+    matches!(errno, Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM | Errno::ADDRNOTAVAIL)
+}
+
+fn describe(errno: Errno) -> String {
+    // The standard library's texts end in " (os error N)"; the number says nothing to the reader.
+    let text = io::Error::from(errno).to_string();
+    text.split(" (os error").next().unwrap_or_default().to_lowercase()
+}
+
+impl Connection {
+    /// Sends what the socket takes of `data`; 0 when it takes nothing now.
+    pub(super) fn write(&mut self, data: &[u8]) -> Result<usize, Errno> {
+        match net::send(&self.socket, data, SendFlags::NOSIGNAL) {
+            Ok(count) => {
+                self.written += count as u64;
+                Ok(count)
+            }
+            Err(Errno::AGAIN | Errno::INTR) => Ok(0),
+            Err(errno) => Err(errno),
+        }
+    }
+
+    /// Reads into `buffer`; `None` when nothing is there now, 0 at the server's close.
+    pub(super) fn read(&self, buffer: &mut [u8]) -> Result<Option<usize>, Errno> {
+        match net::recv(&self.socket, buffer, RecvFlags::empty()) {
+            Ok((count, _)) => Ok(Some(count)),
+            Err(Errno::AGAIN | Errno::INTR) => Ok(None),
+            Err(errno) => Err(errno),
+        }
+    }
+
+    /// The outcome of the handshake, once the socket is writable.
+    pub(super) fn handshake_result(&self) -> Result<(), Errno> {
+        sockopt::socket_error(&self.socket).unwrap_or_else(Err)
+    }
+}

@@ -1,0 +1,332 @@
+//! How calls end: the end of a reply, redirects, failures, deadlines, the scenario's leave, and the one record.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use aiotest_core::stats::{Outcome, Phase, Sample};
+use bytes::Bytes;
+
+use super::failure::{Failure, FailureKind};
+use super::request::Target;
+use super::{Abort, CallId, ConnectionId, Leave, Reactor, Record, Verdict, session};
+
+/// How long a user keeps more than one connection to a host after it last needed them.
+const KEEP_SURPLUS: Duration = Duration::from_secs(5);
+
+impl Reactor {
+    /// The last byte of a reply is there: the connection is free, and the call goes on to its next hop or ends.
+    pub(super) fn reply_ended(&mut self, id: CallId, now: Instant) {
+        let Some(call) = self.calls.get_mut(id) else { return };
+        if let Some(first) = call.exchange.first_byte {
+            call.phases.add(Phase::Receive, now - first);
+        }
+        let Some(reply) = call.exchange.reply.take() else { return };
+        // A reply before the end of the request leaves the connection out of step.
+        let reusable = reply.keep_alive && call.exchange.written.is_some();
+        if let Some(connection) = call.connection.take() {
+            if reusable {
+                self.park(connection, now);
+            } else {
+                self.connections.remove(connection);
+            }
+        }
+        match reply.next {
+            Some(target) => self.follow(id, &reply.head, target, now),
+            None => self.end(id, now),
+        }
+    }
+
+    /// A connection waits for its user's next call.
+    fn park(&mut self, id: ConnectionId, now: Instant) {
+        let Some(connection) = self.connections.get_mut(id) else { return };
+        let Some(session) = self.sessions.get_mut(connection.session) else {
+            self.connections.remove(id);
+            return;
+        };
+        connection.call = None;
+        connection.reused = true;
+        connection.idle_since = Some(now);
+        if !session.idle.is_empty() {
+            self.surplus.push_back((now, id));
+        }
+        session.idle.push(id);
+    }
+
+    /// Closes connections that a user has not needed for a while beside another one to the same host: what a `gather`
+    /// opened goes back to one.
+    pub(super) fn trim_surplus(&mut self, now: Instant) {
+        while let Some(&(since, id)) = self.surplus.front() {
+            if now < since + KEEP_SURPLUS {
+                return;
+            }
+            self.surplus.pop_front();
+            let Some(connection) = self.connections.get(id).filter(|c| c.idle_since == Some(since)) else {
+                continue;
+            };
+            let Some(session) = self.sessions.get_mut(connection.session) else { continue };
+            let connections = &self.connections;
+            let alike = |other: &&ConnectionId| {
+                connections.get(**other).is_some_and(|o| session::same(&o.authority, &connection.authority))
+            };
+            if 1 < session.idle.iter().filter(alike).count() {
+                session.idle.retain(|idle| *idle != id);
+                self.connections.remove(id);
+            }
+        }
+    }
+
+    fn follow(&mut self, id: CallId, head: &Arc<super::response::Head>, target: Arc<Target>, now: Instant) {
+        let Some(call) = self.calls.get_mut(id) else { return };
+        call.history.push(Arc::clone(head));
+        call.hops += 1;
+        call.body.clear();
+        // As browsers and aiohttp do: 303 always becomes GET, 301 and 302 only where it was POST.
+        let to_get = match head.status {
+            303 => &*call.method != "HEAD",
+            301 | 302 => &*call.method == "POST",
+            _ => false,
+        };
+        let mut dropped: Vec<&str> = Vec::new();
+        if to_get {
+            call.method = Arc::from("GET");
+            call.request.body = Bytes::new();
+            dropped.extend(["content-length", "content-type", "content-encoding", "transfer-encoding"]);
+        }
+        if !session::same(&call.target.authority, &target.authority) {
+            dropped.extend(["authorization", "cookie", "host"]);
+            call.request.cookies = None;
+        }
+        if !dropped.is_empty() {
+            call.request.headers = Arc::new(call.request.headers.without(&dropped));
+        }
+        call.target = target;
+        self.dispatch(id, now);
+        self.arm(id);
+    }
+
+    /// A call ends without a whole reply, or is tried once more.
+    pub(super) fn fail(&mut self, id: CallId, failure: Failure, now: Instant) {
+        let Some(call) = self.calls.get_mut(id).filter(|call| call.ended.is_none()) else { return };
+        let connection = call.connection.take();
+        let retry = call.may_retry(&failure);
+        self.take_back_unsent(id, connection);
+        if let Some(connection) = connection {
+            self.connections.remove(connection);
+        }
+        let Some(call) = self.calls.get_mut(id) else { return };
+        if retry {
+            call.retried += 1;
+            return self.dispatch(id, now);
+        }
+        call.failure = Some(failure);
+        self.end(id, now);
+    }
+
+    /// A request that was written but never acknowledged by the server's kernel has not been sent: the connection had
+    /// been closed before, and no server has seen it.
+    fn take_back_unsent(&mut self, id: CallId, connection: Option<ConnectionId>) {
+        let Some(call) = self.calls.get_mut(id) else { return };
+        let Some(connection) = connection.and_then(|connection| self.connections.get(connection)) else {
+            return;
+        };
+        let (Some((_, written)), None) = (call.exchange.written, call.exchange.first_byte) else { return };
+        if crate::ffi::bytes_acknowledged(&connection.socket)
+            .is_some_and(|acknowledged| acknowledged < written)
+        {
+            call.exchange.written = None;
+            call.sent -= 1;
+            self.count_sent(self.sent_total - 1);
+        }
+    }
+
+    /// No more of the call will come.
+    fn end(&mut self, id: CallId, now: Instant) {
+        let Some(call) = self.calls.get_mut(id) else { return };
+        call.ended = Some(now);
+        call.paused = false;
+        // A call that failed before its reply cannot enter the block; nobody will leave it.
+        if call.left.is_some() || call.head.is_none() {
+            self.record(id);
+        }
+        self.wake(id);
+    }
+
+    /// The scenario is done with the call. `Some`: it is recorded.
+    pub fn leave(&mut self, id: CallId, leave: Leave) -> Option<Record> {
+        let call = self.calls.get_mut(id)?;
+        if call.record.is_some() || call.left.is_some() {
+            return call.record.clone();
+        }
+        let (verdict, waits) = match leave {
+            Leave::Block(verdict) => (verdict, true),
+            Leave::Await(verdict) => (verdict, false),
+        };
+        call.left = Some(verdict);
+        if call.ended.is_some() {
+            self.record(id);
+        } else if !waits || call.streamed || call.paused {
+            self.truncate(id, Instant::now());
+        } else {
+            return None;
+        }
+        self.record_of(id).cloned()
+    }
+
+    /// The rest of the body is not wanted: the connection is closed, and the call ends here.
+    pub(super) fn truncate(&mut self, id: CallId, now: Instant) {
+        let Some(call) = self.calls.get_mut(id) else { return };
+        call.truncated = true;
+        if let Some(connection) = call.connection.take() {
+            self.connections.remove(connection);
+        }
+        self.end(id, now);
+    }
+
+    /// Cuts a call off and records it, unless that has happened. Wakes nobody.
+    pub fn abort(&mut self, id: CallId, by: Abort) {
+        let now = Instant::now();
+        let Some(call) = self.calls.get_mut(id) else { return };
+        call.wake = None;
+        if call.record.is_some() {
+            return;
+        }
+        call.aborted = Some(by);
+        call.left.get_or_insert(Verdict::ByStatus);
+        if call.ended.is_some() {
+            return self.record(id);
+        }
+        call.truncated = call.head.is_some();
+        let connection = call.connection.take();
+        self.take_back_unsent(id, connection);
+        if let Some(connection) = connection {
+            self.connections.remove(connection);
+        }
+        self.end(id, now);
+    }
+
+    /// Nobody will ask for this call again. It is forgotten once it is recorded.
+    pub fn release(&mut self, id: CallId) {
+        let Some(call) = self.calls.get_mut(id) else { return };
+        call.wake = None;
+        if call.record.is_some() {
+            self.forget(id);
+        } else {
+            call.released = true;
+            if call.left.is_none() {
+                self.leave(id, Leave::Await(Verdict::ByStatus));
+            }
+        }
+    }
+
+    fn forget(&mut self, id: CallId) {
+        if let Some(call) = self.calls.remove(id)
+            && let Some(session) = self.sessions.get_mut(call.request.session)
+        {
+            session.calls.retain(|open| *open != id);
+        }
+    }
+
+    /// Puts a call into the statistics, once.
+    fn record(&mut self, id: CallId) {
+        let Some(call) = self.calls.get_mut(id).filter(|call| call.record.is_none()) else { return };
+        let error = call.error();
+        let latency = call.ended.unwrap_or(call.started) - call.started;
+        let own_fault = call.failure.as_ref().is_some_and(|f| f.kind == FailureKind::Generator);
+        let outcome = match &error {
+            _ if call.aborted == Some(Abort::Stopped) => Outcome::Aborted,
+            None => Outcome::Success,
+            Some(text) if own_fault => Outcome::GeneratorFault(text),
+            Some(text) => Outcome::Failure(text),
+        };
+        self.statistics.record(&Sample {
+            name: &call.name,
+            method: &call.request.method,
+            latency,
+            phases: call.phases.as_slice(),
+            status: call.head.as_ref().map(|head| head.status),
+            bytes_received: call.received,
+            outcome,
+            sent: call.sent,
+            retried: call.retried,
+            truncated: call.truncated,
+        });
+        call.record = Some(Record {
+            name: Arc::clone(&call.name),
+            method: Arc::clone(&call.request.method),
+            latency,
+            bytes: call.received,
+            error,
+        });
+        if call.released {
+            self.forget(id);
+        }
+    }
+
+    /// Records what a client of the scenario's own has measured.
+    pub fn record_custom(
+        &mut self,
+        method: &str,
+        name: &str,
+        latency: Duration,
+        length: u64,
+        error: Option<&str>,
+    ) {
+        self.statistics.record(&Sample {
+            name,
+            method,
+            latency,
+            phases: &[],
+            status: None,
+            bytes_received: length,
+            outcome: error.map_or(Outcome::Success, Outcome::Failure),
+            sent: 1,
+            retried: 0,
+            truncated: false,
+        });
+        self.count_sent(self.sent_total + 1);
+    }
+
+    /// Names the call among the ready ones if what it waits for is there.
+    pub(super) fn wake(&mut self, id: CallId) {
+        if let Some(call) = self.calls.get_mut(id)
+            && call.wake.is_some_and(|wake| call.reached(wake))
+        {
+            call.wake = None;
+            self.ready.push(id);
+        }
+    }
+
+    /// Has the call looked at when its next deadline comes.
+    pub(super) fn arm(&mut self, id: CallId) {
+        let Some(call) = self.calls.get(id) else { return };
+        if let Some((at, _)) = call.deadline(self.connecting_since(id)) {
+            self.deadlines.arm(id, at);
+        }
+    }
+
+    fn connecting_since(&self, id: CallId) -> Option<Instant> {
+        let connection = self.calls.get(id)?.connection?;
+        self.connections.get(connection)?.connecting.as_ref().map(|connecting| connecting.since)
+    }
+
+    /// Fails the calls whose time is over.
+    pub(super) fn expire(&mut self, now: Instant) {
+        while let Some(id) = self.deadlines.pop_due(now) {
+            let Some(call) = self.calls.get(id) else { continue };
+            match call.deadline(self.connecting_since(id)) {
+                Some((at, kind)) if at <= now => self.time_out(id, kind, now),
+                Some((at, _)) => self.deadlines.arm(id, at),
+                None => {}
+            }
+        }
+    }
+
+    fn time_out(&mut self, id: CallId, kind: FailureKind, now: Instant) {
+        let text = match kind {
+            FailureKind::ConnectTimeout => "timeout: no connection in time",
+            FailureKind::ReadTimeout => "timeout: no byte in time",
+            _ => "timeout: the call took longer than its total",
+        };
+        self.fail(id, Failure::new(kind, text), now);
+    }
+}

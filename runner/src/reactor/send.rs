@@ -1,0 +1,211 @@
+//! The way out: a connection for a call (idle, or a new one), and the request on it.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use aiotest_core::stats::Phase;
+use rustix::event::epoll;
+use slotmap::Key;
+
+use super::call::Exchange;
+use super::connection::{self, Connecting, Connection};
+use super::failure::{Failure, FailureKind};
+use super::resolver::Lookup;
+use super::{CallId, ConnectionId, Reactor, http1, session};
+
+impl Reactor {
+    /// Puts the present hop of a call on its way.
+    pub(super) fn dispatch(&mut self, id: CallId, now: Instant) {
+        let Some(call) = self.calls.get_mut(id) else { return };
+        call.exchange = Exchange::default();
+        let authority = Arc::clone(&call.target.authority);
+        if authority.tls {
+            let text = "https is not built yet; use an http URL";
+            return self.fail(id, Failure::new(FailureKind::Tls, text), now);
+        }
+        let session = call.request.session;
+        if let Some(connection) = self.take_idle(session, &authority) {
+            return self.send(id, connection, now);
+        }
+        match self.resolver.lookup(id, &authority.host, authority.port, now) {
+            Lookup::Known(Ok(addresses)) => self.connect(id, addresses.iter().copied().collect(), now),
+            Lookup::Known(Err(failure)) => self.fail(id, failure, now),
+            Lookup::Pending => {
+                if let Some(call) = self.calls.get_mut(id) {
+                    call.exchange.resolving = Some(now);
+                }
+            }
+        }
+    }
+
+    /// Names whose answers have come: their calls go on.
+    pub(super) fn resume_resolved(&mut self, now: Instant) {
+        for (id, outcome) in self.resolver.drain(now) {
+            let Some(call) = self.calls.get_mut(id).filter(|call| call.ended.is_none()) else { continue };
+            let Some(since) = call.exchange.resolving.take() else { continue };
+            call.phases.add(Phase::Dns, now - since);
+            match outcome {
+                Ok(addresses) => self.connect(id, addresses.iter().copied().collect(), now),
+                Err(failure) => self.fail(id, failure, now),
+            }
+            self.arm(id);
+        }
+    }
+
+    fn take_idle(
+        &mut self,
+        id: super::SessionId,
+        authority: &super::request::Authority,
+    ) -> Option<ConnectionId> {
+        let idle = &mut self.sessions.get_mut(id)?.idle;
+        let connections = &self.connections;
+        let position = idle.iter().rposition(|connection| {
+            connections.get(*connection).is_some_and(|c| session::same(&c.authority, authority))
+        })?;
+        Some(idle.remove(position))
+    }
+
+    /// Opens a connection to the first address that takes one.
+    pub(super) fn connect(&mut self, id: CallId, mut addresses: VecDeque<SocketAddr>, now: Instant) {
+        let Some(call) = self.calls.get(id) else { return };
+        let (authority, session) = (Arc::clone(&call.target.authority), call.request.session);
+        let mut last = Failure::new(FailureKind::NameNotFound, "the name has no address");
+        while let Some(address) = addresses.pop_front() {
+            let socket = match connection::connect(address) {
+                Ok(socket) => socket,
+                Err(failure) => {
+                    last = failure;
+                    continue;
+                }
+            };
+            let connection = self.connections.insert(Connection {
+                socket,
+                authority: Arc::clone(&authority),
+                session,
+                call: Some(id),
+                connecting: Some(Connecting { since: now, address, rest: addresses }),
+                unsent: VecDeque::new(),
+                input: Vec::new(),
+                written: 0,
+                reused: false,
+                idle_since: None,
+            });
+            if let Some(call) = self.calls.get_mut(id) {
+                call.connection = Some(connection);
+            }
+            if let Err(errno) = self.watch(connection) {
+                self.connections.remove(connection);
+                return self.fail(id, connection::connect_failure(errno, address), now);
+            }
+            return;
+        }
+        self.fail(id, last, now);
+    }
+
+    fn watch(&self, id: ConnectionId) -> rustix::io::Result<()> {
+        use epoll::EventFlags;
+        let Some(connection) = self.connections.get(id) else { return Ok(()) };
+        // Edge-triggered and for everything: no system call ever changes what is watched.
+        let flags = EventFlags::IN | EventFlags::OUT | EventFlags::RDHUP | EventFlags::ET;
+        epoll::add(&self.epoll, &connection.socket, epoll::EventData::new_u64(id.data().as_ffi()), flags)
+    }
+
+    /// The handshake is over: the request goes out, or the next address is tried.
+    pub(super) fn finish_handshake(&mut self, id: ConnectionId) {
+        let now = Instant::now();
+        let Some(connection) = self.connections.get_mut(id) else { return };
+        let Some(connecting) = connection.connecting.take() else { return };
+        let Some(call_id) = connection.call else { return };
+        match connection.handshake_result() {
+            Ok(()) => {
+                if let Some(call) = self.calls.get_mut(call_id) {
+                    call.phases.add(Phase::Connect, now - connecting.since);
+                }
+                self.send(call_id, id, now);
+                self.arm(call_id);
+            }
+            Err(errno) => {
+                self.connections.remove(id);
+                if connecting.rest.is_empty() {
+                    self.fail(call_id, connection::connect_failure(errno, connecting.address), now);
+                } else {
+                    self.connect(call_id, connecting.rest, now);
+                    self.arm(call_id);
+                }
+            }
+        }
+    }
+
+    /// Writes a call's request to an open connection.
+    fn send(&mut self, id: CallId, connection_id: ConnectionId, now: Instant) {
+        let (Some(call), Some(connection)) =
+            (self.calls.get_mut(id), self.connections.get_mut(connection_id))
+        else {
+            return;
+        };
+        let cookies = self.sessions.get(call.request.session).map_or_else(String::new, |session| {
+            session.cookie_header(&call.target, call.request.cookies.as_deref())
+        });
+        connection.call = Some(id);
+        connection.idle_since = None;
+        call.connection = Some(connection_id);
+        call.exchange.reused = connection.reused;
+        call.exchange.writing = Some(now);
+        self.write_buffer.clear();
+        http1::encode(&mut self.write_buffer, &call.method, &call.target, &call.request, &cookies);
+        match connection.write(&self.write_buffer) {
+            Ok(written) if written == self.write_buffer.len() => self.mark_sent(id, connection_id),
+            Ok(written) => connection.unsent.extend(&self.write_buffer[written..]),
+            Err(errno) => self.fail(id, connection::socket_failure(errno), now),
+        }
+    }
+
+    /// The socket takes bytes again.
+    pub(super) fn flush(&mut self, id: ConnectionId) {
+        let Some(connection) = self.connections.get_mut(id) else { return };
+        let Some(call) = connection.call else { return };
+        while !connection.unsent.is_empty() {
+            let mut unsent = std::mem::take(&mut connection.unsent);
+            let outcome = connection.write(unsent.make_contiguous());
+            match outcome {
+                Ok(0) => {
+                    connection.unsent = unsent;
+                    return;
+                }
+                Ok(written) => {
+                    unsent.drain(..written);
+                    connection.unsent = unsent;
+                }
+                // The server may have replied before it closed: reading tells.
+                Err(_) => return,
+            }
+            if connection.unsent.is_empty() {
+                connection.unsent = VecDeque::new();
+                return self.mark_sent(call, id);
+            }
+        }
+    }
+
+    fn mark_sent(&mut self, id: CallId, connection: ConnectionId) {
+        let now = Instant::now();
+        let written = self.connections.get(connection).map_or(0, |connection| connection.written);
+        if let Some(call) = self.calls.get_mut(id) {
+            call.exchange.written = Some((now, written));
+            call.sent += 1;
+            if let Some(writing) = call.exchange.writing {
+                call.phases.add(Phase::Send, now - writing);
+            }
+            self.count_sent(self.sent_total + 1);
+            self.arm_read(id);
+        }
+    }
+
+    /// The pause between reads is limited from here on.
+    fn arm_read(&mut self, id: CallId) {
+        if self.calls.get(id).is_some_and(|call| call.request.timeouts.sock_read.is_some()) {
+            self.arm(id);
+        }
+    }
+}

@@ -109,7 +109,9 @@ impl Reactor {
         let Some(call) = self.calls.get_mut(id).filter(|call| call.ended.is_none()) else { return };
         let connection = call.connection.take();
         let retry = call.may_retry(&failure);
-        self.take_back_unsent(id, connection);
+        if matches!(failure.kind, FailureKind::Reset | FailureKind::Closed) {
+            self.take_back_unsent(id, connection);
+        }
         if let Some(connection) = connection {
             self.connections.remove(connection);
         }
@@ -122,8 +124,8 @@ impl Reactor {
         self.end(id, now);
     }
 
-    /// A request that was written but never acknowledged by the server's kernel has not been sent: the connection had
-    /// been closed before, and no server has seen it.
+    /// A request that was written but never acknowledged before the server's kernel closed the connection has not been
+    /// sent: no server has seen it. (A close carries the acknowledgement of all that was received.)
     fn take_back_unsent(&mut self, id: CallId, connection: Option<ConnectionId>) {
         let Some(call) = self.calls.get_mut(id) else { return };
         let Some(connection) = connection.and_then(|connection| self.connections.get(connection)) else {
@@ -196,9 +198,7 @@ impl Reactor {
             return self.record(id);
         }
         call.truncated = call.head.is_some();
-        let connection = call.connection.take();
-        self.take_back_unsent(id, connection);
-        if let Some(connection) = connection {
+        if let Some(connection) = call.connection.take() {
             self.connections.remove(connection);
         }
         self.end(id, now);

@@ -1,3 +1,5 @@
+"""What a scenario file must hold, and how a bad one is refused."""
+
 from __future__ import annotations
 
 import textwrap
@@ -7,10 +9,10 @@ import pytest
 from aiotest.collection import AiotestfileError, Collected, collect, find_file
 
 
-def collected(folder: Path, source: str, host: str | None = None) -> Collected:
+def collected(folder: Path, source: str) -> Collected:
     path = folder / "scenario_of_a_test.py"
     path.write_text(textwrap.dedent(source))
-    return collect(str(path), host)
+    return collect(str(path))
 
 
 def refusal(folder: Path, source: str) -> str:
@@ -60,14 +62,18 @@ class TestA(User):
 class TestB(User):
     weight = 3{ONE_JOB}
 """
-    assert names(collected(tmp_path, source)) == ["TestB"]
+    found = collected(tmp_path, source)
+    assert found.weights == [("TestB", 3)]
     assert "INFO TestA has weight 0: none of its users will run" in log_lines
 
 
 def test_the_host_given_wins_over_the_host_of_the_class(tmp_path: Path) -> None:
     source = f"from aiotest import AsyncHttpUser\nclass TestA(AsyncHttpUser):\n    host = 'http://a'{ONE_JOB}"
-    assert collected(tmp_path, source).user_classes[0].host == "http://a"
-    assert collected(tmp_path, source, "http://b").user_classes[0].host == "http://b"
+    found = collected(tmp_path, source)
+    found.aim_at("")
+    assert found.user_classes[0].host == "http://a"
+    found.aim_at("http://b")
+    assert found.user_classes[0].host == "http://b"
 
 
 # === which jobs ===

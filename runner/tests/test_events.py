@@ -1,3 +1,5 @@
+"""Events call handlers; a bad handler harms nothing."""
+
 from __future__ import annotations
 
 import asyncio

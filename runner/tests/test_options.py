@@ -1,3 +1,5 @@
+"""The old command line, value by value."""
+
 from __future__ import annotations
 
 import argparse

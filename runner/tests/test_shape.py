@@ -1,3 +1,5 @@
+"""A shape counts its time; its answers are checked."""
+
 from __future__ import annotations
 
 from time import perf_counter

@@ -80,12 +80,14 @@ class Master:
         metrics_address: str,
         classes: list[tuple[str, int]],
         shape: bool,
+        buckets: list[float] | None = None,
     ) -> None:
         """Bind both ports and accept runners from now on.
 
         Arguments: `plan`, the run as JSON; `control_address` and `metrics_address`, `host:port`, port 0 for
         any;
-            `classes`, name and weight of every user class; `shape`, whether the file's shape gives the load.
+            `classes`, name and weight of every user class; `shape`, whether the file's shape gives the load;
+            `buckets`, bounds of `aiotest_response_times` in ms, `None` for the usual ones.
         Raises: `ValueError` for a plan or an address that cannot be read; `OSError` for a port that cannot be
         bound.
         """
@@ -111,6 +113,9 @@ class Master:
     def stop(self, reason: str) -> None:
         """End the run early: runners drain, the report names the reason."""
 
+    def report(self) -> str:
+        """The report as JSON, version 1. Raises: `RuntimeError` before `("ended", …)`."""
+
     @property
     def addresses(self) -> tuple[str, str]:
         """The control address and the metrics address as bound."""
@@ -127,7 +132,21 @@ class Master:
         """Stop serving and free both ports; the thread has ended when this returns."""
 
 def run_manifest(argv: list[str]) -> int:
-    """`aiotest run`: carry out a LoadTest manifest with processes of its own. Returns the exit code."""
+    """`aiotest run`: carry out a LoadTest manifest with processes of its own.
+
+    `argv` is what follows `run`. Returns the exit code: 0 passed, 1 failed, 2 invalid, 3 not run or
+    cancelled, 64 for a command line or manifest that cannot be used.
+    """
+
+def run_plan(plan: str, *, processes: int, metrics_address: str) -> int:
+    """Carry out a plan with `processes` runner processes on this machine, as `run_manifest` does once it has
+    read its manifest. Returns the same exit codes.
+    """
+
+def show_progress(control_address: str, token: str) -> None:
+    """Show a run's progress on stderr and its table at the end, from a thread that never attaches to the
+    interpreter; it ends with the run.
+    """
 
 # === engine ===
 

@@ -37,6 +37,16 @@ class Collected:
     """In definition order; those with weight 0 are left out."""
     shape: LoadUserShape | None
 
+    @property
+    def weights(self) -> list[tuple[str, int]]:
+        """Name and weight of every class, in order."""
+        return [(cls.__name__, cls.weight) for cls in self.user_classes]
+
+    def aim_at(self, host: str | None) -> None:
+        """Let `host`, if there is one, win over the `host` of every class."""
+        for cls in self.user_classes if host else ():
+            cls.host = host
+
 
 def find_file(name: str) -> Path:
     """The scenario file of this name, with or without its `.py`. Raises: `AiotestfileError`."""
@@ -49,17 +59,13 @@ def find_file(name: str) -> Path:
     raise AiotestfileError(f"{candidates[0]}: no such file (looked for {tried} in {Path.cwd()})")
 
 
-def collect(name: str, host: str | None = None) -> Collected:
-    """Import the file and find what is to be run. `host`, if given, wins over the `host` of every class.
-
-    Raises: `AiotestfileError` naming file and line.
-    """
+def collect(name: str) -> Collected:
+    """Import the file and find what is to be run. Raises: `AiotestfileError` naming file and line."""
     path = find_file(name)
-    return select(path, _import(path), host)
+    return _select(path, _import(path))
 
 
-def select(path: Path, module: ModuleType, host: str | None = None) -> Collected:
-    """The user classes and the shape of an imported file. Raises: `AiotestfileError`."""
+def _select(path: Path, module: ModuleType) -> Collected:
     classes = list(dict.fromkeys(value for value in vars(module).values() if inspect.isclass(value)))
     users = [cls for cls in classes if issubclass(cls, User) and _is_named(cls)]
     if not users:
@@ -69,8 +75,6 @@ def select(path: Path, module: ModuleType, host: str | None = None) -> Collected
     for cls in users:
         if cls.weight == 0:
             logger.info(f"{cls.__name__} has weight 0: none of its users will run")
-        if host:
-            cls.host = host
     enabled = tuple(cls for cls in users if cls.weight)
     if not enabled:
         raise AiotestfileError(

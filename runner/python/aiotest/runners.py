@@ -42,11 +42,22 @@ class Source(Protocol):
     def state(self) -> str: ...
 
 
+class _NotJoined:
+    user_count = 0
+    state = STATE_INIT
+
+
 class _Runner:
-    def __init__(self, source: Source, options: Namespace) -> None:
-        self._source = source
+    def __init__(self, options: Namespace) -> None:
+        self._source: Source = _NotJoined()
         self.options = options
         """The command line as parsed, with the file's own options."""
+
+    def attach(self, source: Source) -> None:
+        """Answer from `source` from now on; until then no user is live. Called by whoever owns the
+        process.
+        """
+        self._source = source
 
     @property
     def user_count(self) -> int:

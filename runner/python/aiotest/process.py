@@ -1,0 +1,70 @@
+"""What every process of a run does around its loop: signals, its parent, its place in a plan file.
+
+Decides nothing about a run. Start at [`on_signals`][] and [`on_parent_gone`][].
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable
+from importlib.metadata import version as _installed
+from pathlib import Path
+from typing import NoReturn
+
+__all__ = ["on_parent_gone", "on_signals", "quit_now", "version", "write_atomically"]
+
+
+def version() -> str:
+    """The version of the installed distribution."""
+    return _installed("aiotest-runner")
+
+
+def on_signals(first: Callable[[str], None], again: Callable[[], None]) -> None:
+    """Call `first` with a reason at the first Ctrl-C or SIGTERM, `again` at every later one."""
+    asked = False
+
+    def handle(reason: str) -> None:
+        nonlocal asked
+        if asked:
+            again()
+        else:
+            asked = True
+            first(reason)
+
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGINT, handle, "interrupted")
+    loop.add_signal_handler(signal.SIGTERM, handle, "terminated")
+
+
+def quit_now() -> NoReturn:
+    """End this process without waiting for anything: users that hang cannot hold it."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(1)
+
+
+def on_parent_gone(do: Callable[[], None]) -> None:
+    """Call `do` when whoever holds the other end of this process's stdin has died or closed it."""
+    loop = asyncio.get_running_loop()
+
+    def read() -> None:
+        if not os.read(0, 4096):
+            loop.remove_reader(0)
+            do()
+
+    try:
+        loop.add_reader(0, read)
+    except (OSError, ValueError):
+        # A file or /dev/null cannot be waited for: nobody holds it, nobody can be gone.
+        return
+
+
+def write_atomically(path: str, content: dict[str, str]) -> None:
+    """Write `content` as JSON so that no reader ever sees a part of it. Raises: `OSError`."""
+    half = Path(f"{path}.{os.getpid()}.part")
+    half.write_text(json.dumps(content))
+    half.replace(path)

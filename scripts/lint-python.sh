@@ -7,6 +7,12 @@ settings=runner/pyproject.toml
 
 "$bin/ruff" format --check --config "$settings" runner scripts bench
 "$bin/ruff" check --config "$settings" runner scripts bench
+# The users of the examples, which lie in ConfigMaps.
+for map in examples/*/configmap.yaml; do
+    source=$(sed -e '1,/^  aiotestfile\.py: |$/d' -e 's/^    //' "$map")
+    "$bin/ruff" format --check --config "$settings" --stdin-filename "$map.py" - <<<"$source"
+    "$bin/ruff" check --config "$settings" --stdin-filename "$map.py" - <<<"$source"
+done
 # The package as its users see it is the installed one; the tests and scripts are checked against that.
 "$bin/mypy" --config-file "$settings" runner/python runner/tests scripts/*.py bench/*.py
 "$bin/python" -m mypy.stubtest --concise aiotest._native

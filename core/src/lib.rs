@@ -6,7 +6,10 @@
 pub mod histogram;
 pub mod message;
 pub mod plan;
+pub mod report;
 pub mod run;
 pub mod share;
 pub mod stats;
 pub mod tick;
+pub mod verdict;
+pub mod wall;

@@ -10,6 +10,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::plan::Plan;
+use crate::run::RunIdentity;
 use crate::share::Share;
 use crate::stats::Statistics;
 use crate::tick::{Tick, micros};
@@ -235,6 +236,55 @@ pub struct Departure {
     /// Requests that it put on the wire in its life, if its counter could be read.
     #[serde(default)]
     pub sent_total: Option<u64>,
+}
+
+/// The live figures of a run.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// [`VERSION`].
+    pub version: u32,
+    /// Which run.
+    pub run: RunIdentity,
+    /// What it is doing.
+    pub state: RunState,
+    /// Users that are live.
+    pub users: u32,
+    /// Users that the plan has now.
+    pub target: u32,
+    /// Users that ended with an error, since the start.
+    pub dead_users: u64,
+    /// Finished calls since the start.
+    pub requests: u64,
+    /// Failed ones of them.
+    pub failures: u64,
+    /// Requests on the wire since the start.
+    pub sent: u64,
+    /// Finished calls per second over the last ten seconds or so.
+    pub rps: f64,
+    /// Failed ones of them.
+    pub failures_per_second: f64,
+    /// Of the same seconds, in microseconds; `None` if no call finished in them.
+    pub p50_us: Option<u64>,
+    /// As `p50_us`.
+    pub p95_us: Option<u64>,
+    /// As `p50_us`.
+    pub p99_us: Option<u64>,
+    /// Since the start instant, until the load stopped.
+    #[serde(with = "micros::option")]
+    pub elapsed: Option<Duration>,
+    /// Until the load stops, as far as that is known.
+    #[serde(with = "micros::option")]
+    pub time_left: Option<Duration>,
+    /// Processes that the run asked for.
+    pub expected: u32,
+    /// Processes that are here.
+    pub joined: u32,
+    /// Why the load ends or ended, once it does.
+    pub stop: Option<StopReason>,
+    /// What whoever watches should know, a sentence each.
+    pub notes: Vec<String>,
+    /// By the verdict, once the run is over.
+    pub exit_code: Option<u8>,
 }
 
 /// Why a report was not taken. The process must stop its load and end.

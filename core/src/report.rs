@@ -1,0 +1,185 @@
+//! The report of a run, as JSON version 1: what a pipeline reads and a person is shown.
+//!
+//! Only its form; [`crate::master::Master::report`] fills it in. Times of day are RFC 3339 in UTC, lengths of time are
+//! seconds or milliseconds as their names say. Start at [`Report`].
+
+pub(crate) mod figures;
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+pub use crate::verdict::{Outcome, ThresholdResult, Verdict};
+
+/// The version of the report's form.
+pub const VERSION: u32 = 1;
+
+/// Everything that is known about a run that has ended.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// [`VERSION`].
+    pub version: u32,
+    /// Which run, and when.
+    pub run: Run,
+    /// How many users.
+    pub users: Users,
+    /// What became of it.
+    pub verdict: Verdict,
+    /// All requests together.
+    pub total: Figures,
+    /// Requests by name and method, in this order.
+    pub requests: Vec<Request>,
+    /// Failures by request and text.
+    pub errors: Vec<Failure>,
+    /// Users that ended with an error, by its text.
+    pub user_errors: Vec<UserError>,
+    /// Times in which a part of the load was missing.
+    pub gaps: Vec<Gap>,
+    /// One entry per runner, its processes inside.
+    pub runners: Vec<Runner>,
+}
+
+/// Which run, and when.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Run {
+    /// The run's id.
+    pub id: String,
+    /// When the load started; `null` if it never did.
+    #[serde(rename = "startTime")]
+    pub start_time: Option<String>,
+    /// When the load was stopped.
+    #[serde(rename = "completionTime")]
+    pub completion_time: Option<String>,
+    /// From the one to the other.
+    pub duration_s: f64,
+}
+
+/// How many users.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Users {
+    /// The most that the plan asked for.
+    pub target: u32,
+    /// The most that were live at one time, as reported.
+    pub peak: u32,
+}
+
+/// Counts, rates and times of some requests.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Figures {
+    /// Finished calls, failed ones included.
+    pub requests: u64,
+    /// Failed calls.
+    pub failures: u64,
+    /// Requests on the wire, redirect hops and retries included.
+    pub sent: u64,
+    /// Calls cut by the stop; in neither `requests` nor `failures`.
+    pub aborted: u64,
+    /// Requests that were sent again.
+    pub retried: u64,
+    /// Calls whose body was left unread in part.
+    pub truncated: u64,
+    /// Failures per finished call, from 0 to 1.
+    pub failure_ratio: f64,
+    /// Finished calls per second of the run's duration.
+    pub rps: f64,
+    /// Bytes of bodies.
+    pub bytes_received: u64,
+    /// Times of finished calls.
+    pub latency_ms: Latency,
+}
+
+/// Times in milliseconds; `null` where nothing finished.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the names say it")]
+pub struct Latency {
+    pub min: Option<f64>,
+    pub mean: Option<f64>,
+    pub p50: Option<f64>,
+    pub p90: Option<f64>,
+    pub p95: Option<f64>,
+    pub p98: Option<f64>,
+    pub p99: Option<f64>,
+    pub p999: Option<f64>,
+    pub max: Option<f64>,
+}
+
+/// The requests of one name and method.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Request {
+    /// Their name.
+    pub name: String,
+    /// Their method.
+    pub method: String,
+    /// As of all requests.
+    #[serde(flatten)]
+    pub figures: Figures,
+    /// Replies by status code.
+    pub status: BTreeMap<String, u64>,
+    /// Times of the parts of a call, such as `connect` and `wait`; only the parts that occurred.
+    pub phases_ms: BTreeMap<String, PhaseTimes>,
+}
+
+/// Times of one part of the calls that had it, in milliseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the names say it")]
+pub struct PhaseTimes {
+    pub mean: f64,
+    pub p50: f64,
+    pub p95: f64,
+    pub p99: f64,
+    pub max: f64,
+}
+
+/// Failures of one request with one text.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// The request's name.
+    pub name: String,
+    /// The request's method.
+    pub method: String,
+    /// The text.
+    pub error: String,
+    /// How many.
+    pub count: u64,
+}
+
+/// Users that ended with one error.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UserError {
+    /// The error's text.
+    pub error: String,
+    /// How many users.
+    pub count: u64,
+}
+
+/// A time in which a process' part of the load was missing.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Gap {
+    /// Whose process it was.
+    pub runner: String,
+    /// The last that was heard of the process; what it did until then is counted.
+    pub from: String,
+    /// When the users were all live again, or the load stopped.
+    pub to: String,
+    /// At most so many requests went out without being counted; `null` where nothing bounds it.
+    pub lost_at_most: Option<u64>,
+}
+
+/// A runner with all its processes; of rates and times the highest.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Runner {
+    /// Such as `runner-0`.
+    pub id: String,
+    /// Processes, those started again counted once.
+    pub processes: u32,
+    /// The most users that were live in it at one time.
+    pub users_peak: u32,
+    /// Of one core, of its busiest process.
+    pub cpu_percent_max: f64,
+    /// Of the machine's time, taken by others.
+    pub steal_percent_max: f64,
+    /// The longest that an interpreter's loop was late.
+    pub loop_lag_ms_max: f64,
+    /// The latest that a user's step was started.
+    pub lateness_ms: f64,
+}

@@ -1,0 +1,254 @@
+//! The verdict: what became of a run, and why, in sentences that have the figures in them.
+//!
+//! Pure: looks at evidence that was gathered elsewhere. Start at [`judge`].
+
+use std::time::Duration;
+
+use aiotest_api::threshold::{Metric, Threshold};
+use serde::{Deserialize, Serialize};
+
+use crate::message::StopReason;
+use crate::stats::{Row, Statistics};
+
+/// A part of the load may be missing for so long at one time before the run is [`Outcome::Invalid`].
+pub const MISSING_ALLOWED: Duration = Duration::from_secs(10);
+/// So many users of a hundred may have ended with an error before the run is [`Outcome::Invalid`].
+pub const DEAD_ALLOWED_PERCENT: u64 = 1;
+
+/// What became of a run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Outcome {
+    /// It kept its thresholds; with none, nothing failed.
+    Passed,
+    /// It didn't.
+    Failed,
+    /// The load generator itself was at fault: what was measured says nothing about the target.
+    Invalid,
+    /// It was stopped before its end.
+    Cancelled,
+    /// It sent no load.
+    #[default]
+    NotStarted,
+}
+
+impl Outcome {
+    /// The exit code that says this everywhere.
+    pub const fn exit_code(self) -> u8 {
+        match self {
+            Self::Passed => 0,
+            Self::Failed => 1,
+            Self::Invalid => 2,
+            Self::Cancelled | Self::NotStarted => 3,
+        }
+    }
+}
+
+/// What became of a run, and why.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Verdict {
+    /// In one word.
+    pub result: Outcome,
+    /// A sentence each, the weightiest first. A run that passed may have some too.
+    pub reasons: Vec<String>,
+    /// In the order of the spec.
+    pub thresholds: Vec<ThresholdResult>,
+}
+
+/// How one threshold came out.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ThresholdResult {
+    /// As it was written.
+    pub expr: String,
+    /// Which requests it looked at; all of them if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request: Option<String>,
+    /// From when on it looked, in seconds after the start; `null` if the run ended before.
+    pub from_s: Option<f64>,
+    /// Milliseconds, a share from 0 to 1, or requests per second; `null` if there was nothing to measure.
+    pub value: Option<f64>,
+    /// Whether the bound was kept.
+    pub passed: bool,
+}
+
+/// What a verdict is made of.
+#[derive(Debug)]
+pub(crate) struct Evidence<'a> {
+    pub(crate) stop: StopReason,
+    /// How long the load was on; `None` if it never started.
+    pub(crate) load_on: Option<Duration>,
+    pub(crate) startup: Duration,
+    pub(crate) expected: u32,
+    pub(crate) joined: u32,
+    pub(crate) target: u32,
+    pub(crate) dead_users: u64,
+    pub(crate) statistics: &'a Statistics,
+    pub(crate) thresholds: Vec<Judged<'a>>,
+    pub(crate) missing: Vec<Missing<'a>>,
+    pub(crate) notes: &'a [String],
+}
+
+/// A threshold and what it looks at.
+#[derive(Debug)]
+pub(crate) struct Judged<'a> {
+    pub(crate) threshold: &'a Threshold,
+    /// `None` if the load stopped before the threshold's time began.
+    pub(crate) measured: Option<Measured>,
+}
+
+/// What was measured from some time on.
+#[derive(Debug)]
+pub(crate) struct Measured {
+    /// After the start.
+    pub(crate) from: Duration,
+    /// From there to the stop.
+    pub(crate) length: Duration,
+    pub(crate) statistics: Statistics,
+}
+
+/// A part of the load that was missing.
+#[derive(Debug)]
+pub(crate) struct Missing<'a> {
+    pub(crate) runner: &'a str,
+    pub(crate) length: Duration,
+}
+
+/// Weighs the evidence.
+pub(crate) fn judge(evidence: &Evidence<'_>) -> Verdict {
+    let mut verdict = Verdict::default();
+    let results: Vec<(ThresholdResult, Option<String>)> =
+        evidence.thresholds.iter().map(threshold_result).collect();
+    let cancelled = cancelled(evidence);
+    let invalid = invalid(evidence);
+    let failed = if results.is_empty() {
+        failed(evidence)
+    } else {
+        results.iter().filter_map(|(_, reason)| reason.clone()).collect()
+    };
+    verdict.result = match (evidence.load_on, &cancelled) {
+        (None, Some(_)) if evidence.stop != StopReason::NotStarted => Outcome::Cancelled,
+        (None, _) => Outcome::NotStarted,
+        (Some(_), Some(_)) => Outcome::Cancelled,
+        _ if !invalid.is_empty() => Outcome::Invalid,
+        _ if !failed.is_empty() => Outcome::Failed,
+        _ => Outcome::Passed,
+    };
+    verdict.reasons.extend(cancelled);
+    if evidence.load_on.is_some() {
+        verdict.reasons.extend(invalid);
+        verdict.reasons.extend(failed);
+    }
+    verdict.reasons.extend(evidence.notes.iter().cloned());
+    verdict.thresholds = results.into_iter().map(|(result, _)| result).collect();
+    verdict
+}
+
+fn seconds(duration: Duration) -> String {
+    format!("{} s", (duration.as_secs_f64() * 10.0).round() / 10.0)
+}
+
+/// Why the run did not come to its own end.
+fn cancelled(evidence: &Evidence<'_>) -> Option<String> {
+    let after = match evidence.load_on {
+        Some(load_on) => format!("after {} of load", seconds(load_on)),
+        None => "before the load started".to_owned(),
+    };
+    match evidence.stop {
+        StopReason::Completed | StopReason::ShapeEnded => None,
+        StopReason::Interrupted => Some(format!("interrupted {after}")),
+        StopReason::Stopped => Some(format!("stopped on request {after}")),
+        StopReason::Superseded => Some(format!("superseded by another run {after}")),
+        StopReason::ParentGone => {
+            Some(format!("stopped {after} because the process that started the run is gone"))
+        }
+        StopReason::RunDeadline => Some(format!("stopped at the run's deadline, {after}")),
+        StopReason::NotStarted => Some(format!(
+            "{} of {} runner processes joined within the startup deadline of {}",
+            evidence.joined,
+            evidence.expected,
+            seconds(evidence.startup)
+        )),
+    }
+}
+
+/// What was the load generator's own fault.
+fn invalid(evidence: &Evidence<'_>) -> Vec<String> {
+    let mut reasons = Vec::new();
+    let faults = evidence.statistics.total().generator_faults;
+    if 0 < faults {
+        reasons.push(format!(
+            "{faults} requests failed because of the load generator itself, not of the target"
+        ));
+    }
+    let (dead, target) = (evidence.dead_users, evidence.target);
+    if u64::from(target) * DEAD_ALLOWED_PERCENT < dead.saturating_mul(100) {
+        reasons.push(format!("{dead} of {target} users died, more than {DEAD_ALLOWED_PERCENT} %"));
+    }
+    for missing in evidence.missing.iter().filter(|missing| MISSING_ALLOWED < missing.length) {
+        reasons.push(format!(
+            "the load of a process of {} was missing for {}, longer than {}",
+            missing.runner,
+            seconds(missing.length),
+            seconds(MISSING_ALLOWED)
+        ));
+    }
+    reasons
+}
+
+/// What fails a run that has no thresholds.
+fn failed(evidence: &Evidence<'_>) -> Vec<String> {
+    let total = evidence.statistics.total();
+    let mut reasons = Vec::new();
+    if 0 < total.failures {
+        reasons.push(format!("{} of {} requests failed", total.failures, total.requests));
+    }
+    if 0 < evidence.dead_users {
+        reasons.push(format!("{} of {} users died", evidence.dead_users, evidence.target));
+    }
+    reasons
+}
+
+fn threshold_result(judged: &Judged<'_>) -> (ThresholdResult, Option<String>) {
+    let threshold = judged.threshold;
+    let mut result = ThresholdResult {
+        expr: threshold.expr.as_str().to_owned(),
+        request: threshold.request.as_ref().map(ToString::to_string),
+        ..ThresholdResult::default()
+    };
+    let Some(measured) = &judged.measured else {
+        let reason = format!("{threshold}: not measured, the load stopped before its time began");
+        return (result, Some(reason));
+    };
+    result.from_s = Some(measured.from.as_secs_f64());
+    let row = measured.statistics.total_of(|row| threshold.looks_at(&row.name, &row.method));
+    let Some(value) = measure(threshold.expr.metric(), &row, measured.length) else {
+        let from = seconds(measured.from);
+        return (
+            result,
+            Some(format!("{threshold}: not measured, no request finished from {from} after the start on")),
+        );
+    };
+    result.value = Some(if threshold.expr.metric().is_latency() { value / 1000.0 } else { value });
+    result.passed = threshold.passes(value);
+    let reason = (!result.passed).then(|| format!("{threshold}: measured {}", threshold.expr.format(value)));
+    (result, reason)
+}
+
+/// A metric in its base unit; `None` without a request.
+fn measure(metric: Metric, row: &Row, length: Duration) -> Option<f64> {
+    if row.requests == 0 {
+        return None;
+    }
+    if let Some(quantile) = metric.quantile() {
+        return row.latency.value_at(quantile).map(|value| value as f64);
+    }
+    match metric {
+        Metric::Mean => row.latency.mean(),
+        Metric::Max => row.latency.max().map(|value| value as f64),
+        Metric::ErrorRate => Some(row.failure_ratio()),
+        Metric::Rps => Some(row.requests as f64 / length.as_secs_f64()).filter(|rate| rate.is_finite()),
+        Metric::P50 | Metric::P90 | Metric::P95 | Metric::P99 => None,
+    }
+}
+
+#[cfg(test)]
+mod tests;

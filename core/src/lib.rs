@@ -8,6 +8,7 @@ pub mod message;
 pub mod plan;
 pub mod report;
 pub mod run;
+pub mod runner;
 pub mod share;
 pub mod stats;
 pub mod tick;

@@ -239,11 +239,11 @@ fn measure(metric: Metric, row: &Row, length: Duration) -> Option<f64> {
         return None;
     }
     if let Some(quantile) = metric.quantile() {
-        return row.latency.value_at(quantile).map(|value| value as f64);
+        return row.latency().value_at(quantile).map(|value| value as f64);
     }
     match metric {
-        Metric::Mean => row.latency.mean(),
-        Metric::Max => row.latency.max().map(|value| value as f64),
+        Metric::Mean => row.latency().mean(),
+        Metric::Max => row.latency().max().map(|value| value as f64),
         Metric::ErrorRate => Some(row.failure_ratio()),
         Metric::Rps => Some(row.requests as f64 / length.as_secs_f64()).filter(|rate| rate.is_finite()),
         Metric::P50 | Metric::P90 | Metric::P95 | Metric::P99 => None,

@@ -55,7 +55,7 @@ impl Figures {
             failure_ratio: row.failure_ratio(),
             rps: if 0.0 < seconds { row.requests as f64 / seconds } else { 0.0 },
             bytes_received: row.bytes_received,
-            latency_ms: Latency::of(&row.latency),
+            latency_ms: Latency::of(&row.latency()),
         }
     }
 }

@@ -1,0 +1,440 @@
+//! A runner process' state machine: from assignments to users started and ended, from measurements to reports.
+//!
+//! Its ticks are its own monotonic clock's; the master's are translated. Knows nothing of sockets or of Python: its
+//! shell carries out the actions and brings in what happened. At every wake the shell calls, in this order,
+//! [`Runner::handle_measurement`] if [`Runner::measurement_due`], then [`Runner::handle_timeout`], then
+//! [`Runner::poll_action`] until there is none, then [`Runner::poll_report`], and waits until
+//! [`Runner::poll_timeout`]. Start at [`Runner`].
+
+mod clock;
+mod outbox;
+mod users;
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use crate::message::{
+    Assignment, ClassUsers, Health, ProcessId, ProcessState, Refusal, Report, RunState, Stop, VERSION,
+};
+use crate::stats::Statistics;
+use crate::tick::Tick;
+use clock::MasterClock;
+use outbox::Outbox;
+use users::Users;
+
+/// Between reports while the load is on.
+const INTERVAL: Duration = Duration::from_secs(1);
+/// Between reports while something is awaited: the start, or the end.
+const BRISK: Duration = Duration::from_millis(250);
+/// After which an unanswered report is sent again.
+const RESEND: Duration = Duration::from_secs(2);
+/// How long users may take to end when the process is going to be replaced.
+const HAND_OVER: Duration = Duration::from_secs(10);
+/// Exit code of a process that was told to make room before the run's end.
+pub const EXIT_HANDED_OVER: u8 = 75;
+/// Exit code of a process that its master refused.
+pub const EXIT_REFUSED: u8 = 1;
+
+/// What a shell has to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// The load is about to start: tell the scenario.
+    TestStart,
+    /// Start so many users of a class. They count as live from now on.
+    Start {
+        /// The class' place in the list.
+        class: usize,
+        /// How many.
+        users: u32,
+    },
+    /// End up to so many users of a class. Of fewer that are live, all; the rest is not carried over, as users that
+    /// died keep their place in the share.
+    Retire {
+        /// The class' place in the list.
+        class: usize,
+        /// How many.
+        users: u32,
+    },
+    /// Every user of the first ramp runs, in all processes: tell the scenario.
+    StartComplete {
+        /// Users of all processes.
+        users: u32,
+    },
+    /// Start no call any more, end every user, and tell the scenario: users outside a call at once, the others with
+    /// their call or at the deadline.
+    Drain {
+        /// From now.
+        deadline: Duration,
+    },
+    /// Refuse calls and cancel every user at once: nobody answers for this load. Users may be started again later.
+    StopNow,
+    /// End the process.
+    End {
+        /// With this exit code.
+        exit_code: u8,
+    },
+}
+
+/// What a shell has measured since it was last asked.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Measurement {
+    /// What was recorded.
+    pub statistics: Statistics,
+    /// Requests on the wire since the process began.
+    pub sent_total: u64,
+    /// How the process is.
+    pub health: Health,
+}
+
+/// One runner process.
+#[derive(Clone, Debug)]
+pub struct Runner {
+    id: ProcessId,
+    classes: Vec<String>,
+    dead_man: Duration,
+    clock: MasterClock,
+    outbox: Outbox,
+    users: Users,
+    assignment: Option<Assignment>,
+    actions: VecDeque<Action>,
+    /// Until then the load may go on without another word from the master.
+    lease_until: Option<Tick>,
+    phase: Phase,
+    /// The last mark that a measurement was made at or after.
+    window: Tick,
+    health: Health,
+    sent_total: u64,
+    next_report: Tick,
+    sent_at: Option<Tick>,
+    completed: bool,
+    /// Every user has ended, and then measurements were taken once more.
+    settled: Settled,
+    left_told: bool,
+}
+
+/// Where the process is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// No load yet.
+    Waiting,
+    /// Obeys the plan.
+    Running,
+    /// The master is silent; obeys again when it speaks.
+    Stopped,
+    /// Ends its users, with the run or because it is replaced.
+    Draining { leaving: bool },
+    /// Has been told to end.
+    Ended,
+}
+
+/// Whether everything that users did has been measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Settled {
+    /// Some are live.
+    No,
+    /// The last one has ended; what it did last may not have been measured yet.
+    Ended,
+    /// Measured after that.
+    Yes,
+}
+
+impl Runner {
+    /// A process that has not joined yet.
+    pub fn new(id: ProcessId, classes: Vec<String>, dead_man: Duration, now: Tick) -> Self {
+        let users = Users::new(classes.len());
+        Self {
+            id,
+            classes,
+            dead_man,
+            clock: MasterClock::default(),
+            outbox: Outbox::default(),
+            users,
+            assignment: None,
+            actions: VecDeque::new(),
+            lease_until: None,
+            phase: Phase::Waiting,
+            window: Tick::ZERO,
+            health: Health::default(),
+            sent_total: 0,
+            next_report: now,
+            sent_at: None,
+            completed: false,
+            settled: Settled::No,
+            left_told: false,
+        }
+    }
+
+    /// Takes in the answer to a report that was sent at `sent_at`. Poll for actions, a report and the timeout next.
+    pub fn handle_assignment(&mut self, sent_at: Tick, received_at: Tick, assignment: Assignment) {
+        if self.phase == Phase::Ended || assignment.version != VERSION {
+            return;
+        }
+        let known = self.assignment.as_ref();
+        if known.is_some_and(|known| known.epoch != assignment.epoch) {
+            return;
+        }
+        self.outbox.acknowledge(assignment.acknowledged);
+        if self.outbox.unacknowledged().is_none() {
+            self.sent_at = None;
+        }
+        if known.is_some_and(|known| assignment.now < known.now) {
+            return;
+        }
+        self.clock.learn(assignment.now, received_at);
+        let lease = sent_at + self.dead_man;
+        self.lease_until = self.lease_until.max(Some(lease));
+        if assignment.send_full {
+            self.outbox.want_full();
+            self.next_report = received_at;
+        }
+        if assignment.state == RunState::Ended {
+            self.end(0);
+            return;
+        }
+        self.assignment = Some(assignment);
+        if self.phase == Phase::Stopped && received_at < lease {
+            self.phase = Phase::Running;
+        }
+        self.handle_timeout(received_at);
+    }
+
+    /// The master does not want this process: stop the load and end.
+    pub fn handle_refusal(&mut self, _now: Tick, _refusal: &Refusal) {
+        if self.phase != Phase::Ended {
+            self.users.forget_orders(&mut self.actions);
+            self.actions.push_back(Action::StopNow);
+            self.end(EXIT_REFUSED);
+        }
+    }
+
+    /// The master could not be reached, or did not answer in time: the report goes out again soon.
+    pub fn handle_no_answer(&mut self, now: Tick) {
+        if self.sent_at.take().is_some() {
+            self.next_report = now + BRISK;
+        }
+    }
+
+    /// How many users of a class are live and how many have died. Call it only when all that was polled before has been
+    /// carried out.
+    pub fn handle_users(&mut self, class: usize, live: u32, dead: u32) {
+        self.users.report(class, ClassUsers { live, dead }, &self.actions);
+    }
+
+    /// Whether [`Self::handle_measurement`] is wanted now: a report is due, or a mark has passed.
+    pub fn measurement_due(&self, now: Tick) -> bool {
+        self.report_due(now) || self.settled == Settled::Ended || self.window < self.window_at(now)
+    }
+
+    /// Takes in what was measured until `now`; it belongs to the window before any mark that has just passed.
+    pub fn handle_measurement(&mut self, now: Tick, measurement: Measurement) {
+        let Measurement { statistics, sent_total, health } = measurement;
+        self.outbox.add(self.window, &statistics);
+        self.window = self.window.max(self.window_at(now));
+        if self.settled == Settled::Ended {
+            self.settled = Settled::Yes;
+            self.next_report = self.next_report.min(now);
+        }
+        self.sent_total = self.sent_total.max(sent_total);
+        self.health = Health {
+            cpu_percent: self.health.cpu_percent.max(health.cpu_percent),
+            steal_percent: self.health.steal_percent.max(health.steal_percent),
+            loop_lag: self.health.loop_lag.max(health.loop_lag),
+            lateness: self.health.lateness.max(health.lateness),
+            open_files: health.open_files,
+        };
+    }
+
+    /// Brings the process up to date. Poll for actions next.
+    pub fn handle_timeout(&mut self, now: Tick) {
+        self.check_lease(now);
+        self.check_start(now);
+        self.check_stop(now);
+        if let Some((plan_users, _)) = self.wanted(now) {
+            self.users.follow(&plan_users, &mut self.actions);
+        }
+        self.check_complete(now);
+        if matches!(self.phase, Phase::Draining { .. })
+            && self.settled == Settled::No
+            && self.users.all_ended()
+        {
+            self.settled = Settled::Ended;
+        }
+        self.check_left();
+    }
+
+    /// The next report, once it is due; the same one again if it was not answered. Poll again at the timeout.
+    #[must_use]
+    pub fn poll_report(&mut self, now: Tick) -> Option<Report> {
+        if !self.report_due(now) {
+            return None;
+        }
+        self.sent_at = Some(now);
+        self.next_report = now + self.interval(now);
+        if let Some(report) = self.outbox.unacknowledged() {
+            return Some(report.clone());
+        }
+        let health = std::mem::take(&mut self.health);
+        self.left_told |= self.state() == ProcessState::Left;
+        let report = Report {
+            version: VERSION,
+            epoch: self.assignment.as_ref().map(|assignment| assignment.epoch),
+            from: self.id.clone(),
+            classes: self.classes.clone(),
+            state: self.state(),
+            plan_version: self.wanted(now).map_or(0, |(_, version)| version),
+            users: self.users.now().to_vec(),
+            sent_total: self.sent_total,
+            health,
+            ..Report::default()
+        };
+        Some(self.outbox.close(report))
+    }
+
+    /// When to wake up at the latest; `None` once the process has been told to end.
+    #[must_use]
+    pub fn poll_timeout(&self, now: Tick) -> Option<Tick> {
+        if self.phase == Phase::Ended {
+            return None;
+        }
+        let report = self.sent_at.map_or(self.next_report, |sent_at| sent_at + RESEND);
+        let instants = self.assignment.iter().filter_map(|assignment| {
+            let master = self.clock.master(now)?;
+            let plan = if self.phase == Phase::Running { assignment.plan.next_change(master) } else { None };
+            let stop = assignment.stop.map(|stop| stop.at);
+            let complete = assignment.start_complete.filter(|_| !self.completed).map(|complete| complete.at);
+            let marks = assignment.marks.iter().copied();
+            let known = [plan, assignment.start, stop, complete].into_iter().flatten();
+            self.clock.own(known.chain(marks).filter(|instant| master < *instant).min()?)
+        });
+        let lease = self.lease_until.filter(|_| self.phase == Phase::Running);
+        let settle = (self.settled == Settled::Ended).then_some(now);
+        instants.chain(lease).chain(settle).chain([report]).min()
+    }
+
+    /// What to do next; `None` when there is nothing more for now.
+    #[must_use]
+    pub fn poll_action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    /// The process is to make room before the run's end: its users end, its measurements are handed over.
+    pub fn hand_over(&mut self, now: Tick) {
+        match self.phase {
+            Phase::Ended | Phase::Draining { leaving: true } => {}
+            Phase::Draining { .. } => self.phase = Phase::Draining { leaving: true },
+            Phase::Waiting | Phase::Running | Phase::Stopped => self.drain(HAND_OVER, true),
+        }
+        self.next_report = self.next_report.min(now);
+    }
+
+    /// What the process is doing.
+    pub fn state(&self) -> ProcessState {
+        let over = self.settled == Settled::Yes;
+        match self.phase {
+            Phase::Waiting => ProcessState::Waiting,
+            Phase::Running => ProcessState::Running,
+            Phase::Stopped => ProcessState::Stopped,
+            Phase::Draining { leaving: true } if over => ProcessState::Left,
+            Phase::Draining { .. } if !over => ProcessState::Draining,
+            Phase::Draining { .. } | Phase::Ended => ProcessState::Drained,
+        }
+    }
+
+    /// Users that are live in all processes together, as last heard.
+    pub fn user_count(&self) -> u32 {
+        self.assignment.as_ref().map_or(0, |assignment| assignment.users)
+    }
+
+    fn report_due(&self, now: Tick) -> bool {
+        let due = self.sent_at.map_or(self.next_report, |sent_at| sent_at + RESEND);
+        self.phase != Phase::Ended && due <= now
+    }
+
+    fn interval(&self, now: Tick) -> Duration {
+        let started = self.assignment.as_ref().and_then(|assignment| assignment.start);
+        let starting = match (started, self.clock.master(now)) {
+            (Some(start), Some(master)) => master < start,
+            _ => true,
+        };
+        if starting || matches!(self.phase, Phase::Draining { .. }) { BRISK } else { INTERVAL }
+    }
+
+    /// The mark before an own time.
+    fn window_at(&self, now: Tick) -> Tick {
+        let marks = self.assignment.as_ref().map_or(&[][..], |assignment| &assignment.marks);
+        match self.clock.master(now) {
+            Some(master) => marks.iter().copied().filter(|mark| *mark <= master).max().unwrap_or_default(),
+            None => Tick::ZERO,
+        }
+    }
+
+    /// Users by class, and the plan's version, as long as the plan is to be obeyed.
+    fn wanted(&self, now: Tick) -> Option<(Vec<u32>, u64)> {
+        let (assignment, master) = (self.assignment.as_ref()?, self.clock.master(now)?);
+        if self.phase != Phase::Running {
+            return None;
+        }
+        let users = assignment.share.users(&assignment.plan, master);
+        Some((users, assignment.plan.version_in_force(master)))
+    }
+
+    fn check_lease(&mut self, now: Tick) {
+        if self.phase == Phase::Running && self.lease_until.is_none_or(|until| until <= now) {
+            self.phase = Phase::Stopped;
+            self.users.forget_orders(&mut self.actions);
+            self.actions.push_back(Action::StopNow);
+        }
+    }
+
+    fn check_start(&mut self, now: Tick) {
+        let start = self.assignment.as_ref().and_then(|assignment| assignment.start);
+        if self.phase == Phase::Waiting
+            && start.is_some()
+            && self.lease_until.is_some_and(|until| now < until)
+        {
+            // Told at once, so that a scenario can prepare itself in the time that is left before the start.
+            self.phase = Phase::Running;
+            self.actions.push_back(Action::TestStart);
+        }
+    }
+
+    fn check_stop(&mut self, now: Tick) {
+        let stop = self.assignment.as_ref().and_then(|assignment| assignment.stop);
+        let (Some(Stop { at, deadline, .. }), Some(master)) = (stop, self.clock.master(now)) else { return };
+        if at <= master && !matches!(self.phase, Phase::Draining { .. } | Phase::Ended) {
+            self.drain(deadline - master, false);
+            self.next_report = self.next_report.min(now + BRISK);
+        }
+    }
+
+    fn check_complete(&mut self, now: Tick) {
+        let complete = self.assignment.as_ref().and_then(|assignment| assignment.start_complete);
+        let (Some(complete), Some(master)) = (complete, self.clock.master(now)) else { return };
+        if self.completed || self.phase != Phase::Running || master < complete.at {
+            return;
+        }
+        // One that joins later says so once its own users run, and with nobody to start at once.
+        if self.wanted(now).is_some_and(|(wanted, _)| self.users.reached(&wanted)) {
+            self.completed = true;
+            self.actions.push_back(Action::StartComplete { users: complete.users });
+        }
+    }
+
+    fn check_left(&mut self) {
+        if self.state() == ProcessState::Left && self.left_told && self.outbox.is_empty() {
+            self.end(EXIT_HANDED_OVER);
+        }
+    }
+
+    fn drain(&mut self, deadline: Duration, leaving: bool) {
+        self.phase = Phase::Draining { leaving };
+        self.users.forget_orders(&mut self.actions);
+        self.actions.push_back(Action::Drain { deadline });
+    }
+
+    fn end(&mut self, exit_code: u8) {
+        self.phase = Phase::Ended;
+        self.sent_at = None;
+        self.actions.push_back(Action::End { exit_code });
+    }
+}

@@ -69,6 +69,7 @@ def test_events_of_a_run_fire_in_order_with_the_runner_and_the_clusters_count() 
             # Users wait for the handlers of test_start; one that is retired meanwhile never starts.
             it.native.do(("test_start",), ("start", 0, 3), ("retire", 0, 1))
             await it.native.until(lambda: it.native.live == {0: 2})
+            await until(lambda: bool(told))
             it.native.do(("start_complete", 7))
             await until(lambda: ("start_complete", 7) in told)
             it.native.do(("drain", 5.0))
@@ -188,3 +189,25 @@ def test_a_run_is_the_same_in_debug_mode_with_eager_tasks_and_on_uvloop(mode: st
     with asyncio.Runner(debug=mode == "debug", loop_factory=factory) as runner:
         runner.run(asyncio.wait_for(story(), 20))
     assert TestA.log == ["on_stop"] * 5
+
+
+def test_users_that_are_stopped_while_they_wait_for_test_start_are_told_as_gone() -> None:
+    prepared = asyncio.Event()
+
+    async def on_test_start() -> None:
+        await prepared.wait()
+
+    class TestA(Recorder):
+        async def test_it(self) -> None: ...
+
+    async def story() -> None:
+        events.test_start += on_test_start
+        async with hosted(TestA) as it:
+            it.native.do(("test_start",), ("start", 0, 3), ("retire", 0, 1))
+            await it.native.until(lambda: it.native.live == {0: 2})
+            it.native.do(("drain", 5.0))
+            await it.native.until(lambda: it.native.live == {0: 0})
+            prepared.set()
+
+    in_loop(story)
+    assert TestA.log == []

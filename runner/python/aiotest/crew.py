@@ -39,31 +39,51 @@ class Crew:
         self._living: list[dict[Life, None]] = [{} for _ in classes]
         self._leaving: list[dict[Life, None]] = [{} for _ in classes]
         self._dead = [0 for _ in classes]
+        self._held = [0 for _ in classes]
+        self._holds = False
         self._changed: set[int] = set()
         self._empty = asyncio.Event()
         self._empty.set()
 
     # === what the plan asks for ===
 
+    def hold(self) -> None:
+        """Start nobody until `release`. Whoever waits counts as live, as from the moment of the order."""
+        self._holds = True
+
+    def release(self) -> None:
+        """Start those that were held."""
+        self._holds = False
+        for class_index, users in enumerate(self._take_held()):
+            self.start(class_index, users)
+
     def start(self, class_index: int, users: int) -> None:
-        """Start `users` users of a class now."""
+        """Start `users` users of a class now, or when they are released."""
         self._empty.clear()
+        if self._holds:
+            self._held[class_index] += users
+            return
         for _ in range(users):
             self._start_one(class_index)
         self._note(class_index)
 
     def retire(self, class_index: int, users: int) -> None:
         """Let `users` users of a class go, the newest first: who has been there longest has most to lose."""
-        for life in list(reversed(self._living[class_index]))[:users]:
+        never_started = min(users, self._held[class_index])
+        self._held[class_index] -= never_started
+        for life in list(reversed(self._living[class_index]))[: users - never_started]:
             self._retire_one(life)
+        self._note(class_index)
 
     def retire_all(self) -> None:
         """Let everybody go."""
+        self._take_held()
         for life in [life for lives in self._living for life in lives]:
             self._retire_one(life)
 
     def cut_all(self, may_call: bool = True) -> None:
         """Abort every open call and cancel every user, those in `on_stop` included."""
+        self._take_held()
         for life in list(self._everybody()):
             life.cut(may_call)
 
@@ -102,6 +122,13 @@ class Crew:
 
     # === inside ===
 
+    def _take_held(self) -> list[int]:
+        held, self._held = self._held, [0 for _ in self._held]
+        for class_index, users in enumerate(held):
+            if users:
+                self._note(class_index)
+        return held
+
     def _start_one(self, class_index: int) -> None:
         scope = self._make_scope()
         life = Life(self, class_index, scope)
@@ -133,12 +160,10 @@ class Crew:
 
     def _tell(self) -> None:
         for index in sorted(self._changed):
-            live = len(self._living[index]) + len(self._leaving[index])
+            live = len(self._living[index]) + len(self._leaving[index]) + self._held[index]
             self._counter.users(index, live, self._dead[index])
         self._changed.clear()
-        if any(self._everybody()):
-            self._empty.clear()
-        else:
+        if not any(self._held) and not any(self._everybody()):
             self._empty.set()
 
 

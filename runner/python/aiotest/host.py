@@ -88,7 +88,6 @@ class RunnerHost:
         self._background = Background()
         self._test_start: asyncio.Task[None] | None = None
         self._test_stop: asyncio.Task[None] | None = None
-        self._held = [0 for _ in classes]
         self._timers: list[asyncio.TimerHandle] = []
         self._ended: asyncio.Future[int] | None = None
 
@@ -122,9 +121,9 @@ class RunnerHost:
                 case ("test_start",):
                     self._on_test_start()
                 case ("start", class_index, users):
-                    self._on_start(class_index, users)
+                    self._crew.start(class_index, users)
                 case ("retire", class_index, users):
-                    self._on_retire(class_index, users)
+                    self._crew.retire(class_index, users)
                 case ("start_complete", users):
                     self._on_start_complete(users)
                 case ("drain", seconds):
@@ -139,18 +138,8 @@ class RunnerHost:
     def _on_test_start(self) -> None:
         # Users wait for these handlers: a file prepares its data here.
         self._test_start = self._background.spawn(events.test_start.fire(runner=self._runner), "test_start")
-        self._test_start.add_done_callback(lambda _: self._start_held())
-
-    def _on_start(self, class_index: int, users: int) -> None:
-        if self._is_held():
-            self._held[class_index] += users
-        else:
-            self._crew.start(class_index, users)
-
-    def _on_retire(self, class_index: int, users: int) -> None:
-        never_started = min(users, self._held[class_index])
-        self._held[class_index] -= never_started
-        self._crew.retire(class_index, users - never_started)
+        self._crew.hold()
+        self._test_start.add_done_callback(lambda _: self._crew.release())
 
     def _on_start_complete(self, users: int) -> None:
         # Everything that lives now lives long: a full collection over all users would stop the loop for its
@@ -161,26 +150,15 @@ class RunnerHost:
         )
 
     def _on_drain(self, seconds: float) -> None:
-        self._held = [0 for _ in self._held]
         self._crew.retire_all()
         self._stop_after(seconds)
 
     def _on_stop_now(self) -> None:
-        self._held = [0 for _ in self._held]
         self._crew.cut_all(may_call=False)
 
     def _on_end(self, exit_code: int) -> None:
         if self._ended is not None and not self._ended.done():
             self._ended.set_result(exit_code)
-
-    def _is_held(self) -> bool:
-        return self._test_start is not None and not self._test_start.done()
-
-    def _start_held(self) -> None:
-        held, self._held = self._held, [0 for _ in self._held]
-        for class_index, users in enumerate(held):
-            if users:
-                self._crew.start(class_index, users)
 
     # === the end ===
 
@@ -197,7 +175,6 @@ class RunnerHost:
         await events.test_stop.fire(runner=self._runner)
 
     async def _wind_up(self) -> None:
-        self._held = [0 for _ in self._held]
         self._crew.retire_all()
         if self._test_start is not None:
             self._stop_after(0.0)

@@ -44,7 +44,7 @@ def test_events_of_a_run_fire_in_order_with_the_runner_and_the_clusters_count() 
 
     async def on_test_start(runner: Any) -> None:
         await asyncio.sleep(0.02)
-        told.append(("test_start", type(runner).__name__, runner.user_count))
+        told.append(("test_start", type(runner).__name__))
 
     async def on_start_complete(user_count: int, runner: Any) -> None:
         told.append(("start_complete", user_count))
@@ -77,7 +77,7 @@ def test_events_of_a_run_fire_in_order_with_the_runner_and_the_clusters_count() 
             assert await it.end(3) == 3
 
     in_loop(story)
-    assert told == [("test_start", "LocalRunner", 0), ("start_complete", 7), ("test_stop", 0), ("quitting",)]
+    assert told == [("test_start", "LocalRunner"), ("start_complete", 7), ("test_stop", 0), ("quitting",)]
     assert TestA.log == ["on_stop"] * 2
 
 

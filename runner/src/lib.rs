@@ -8,6 +8,7 @@
 //! Without the feature `python` the crate is plain Rust, so that all but the interpreter's side is tested by
 //! `cargo test`.
 
+mod clock;
 pub mod control;
 pub mod deposit;
 mod ffi;

@@ -41,6 +41,11 @@ impl<T> Outbox<T> {
         std::mem::take(&mut *items)
     }
 
+    /// Whether nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.items.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
+
     /// The descriptor to watch for reading. Valid as long as `self`.
     pub fn fileno(&self) -> RawFd {
         self.readable.as_raw_fd()

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use aiotest_core::message::Refusal;
 use reqwest::{Client, Response, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -17,7 +18,7 @@ const ANSWER_BYTES: usize = 8 * 1024 * 1024;
 
 /// Why a call to the master gave no answer.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub(super) enum Error {
     /// Refused, reset, not resolved or too slow; also 5xx: worth another try.
     #[error("unable to reach the master at {master}")]
     Unreachable {
@@ -27,18 +28,20 @@ pub enum Error {
         source: reqwest::Error,
     },
     /// 401: this token will not do, however often it is shown.
-    #[error("the master at {master} refused the token: AIOTEST_TOKEN or --token-file must be the master's own")]
+    #[error(
+        "the master at {master} refused the token: AIOTEST_TOKEN or --token-file must be the master's own"
+    )]
     Unauthorized {
         /// Its address.
         master: String,
     },
     /// 409: this master's run, or this process' identity, is another one by now.
-    #[error("the master at {master} refused the report: {reason}")]
-    Conflict {
+    #[error("the master at {master} refused the report: {refusal}")]
+    Refused {
         /// Its address.
         master: String,
         /// What the master said.
-        reason: String,
+        refusal: Refusal,
     },
     /// Any other status: not a master, or not of this version.
     #[error("the master at {master} answered {status}: {reason}")]
@@ -62,18 +65,18 @@ pub enum Error {
 
 impl Error {
     /// Whether the same call may succeed later.
-    pub fn is_passing(&self) -> bool {
+    pub(super) fn is_passing(&self) -> bool {
         match self {
             Self::Unreachable { .. } | Self::Garbled { .. } => true,
             Self::Status { status, .. } => 500 <= *status,
-            Self::Unauthorized { .. } | Self::Conflict { .. } => false,
+            Self::Unauthorized { .. } | Self::Refused { .. } => false,
         }
     }
 }
 
 /// A master's address and the token for it.
 #[derive(Debug)]
-pub struct Dial {
+pub(super) struct Dial {
     client: Client,
     master: String,
     authorization: String,
@@ -81,7 +84,7 @@ pub struct Dial {
 
 impl Dial {
     /// For the master at `master`, as `host:port`. Dials nothing yet; fails where the process is out of resources.
-    pub fn new(master: &str, token: &Token) -> Result<Self, reqwest::Error> {
+    pub(super) fn new(master: &str, token: &Token) -> Result<Self, reqwest::Error> {
         let client = Client::builder()
             // A proxy named in the environment is for the load's target, not for this.
             .no_proxy()
@@ -94,15 +97,14 @@ impl Dial {
     }
 
     /// Posts `message` to `path` (such as `/v1/report`) and reads the answer.
-    pub async fn post<A: DeserializeOwned>(
+    pub(super) async fn post<A: DeserializeOwned>(
         &self,
         path: &str,
         message: &(impl Serialize + Sync),
     ) -> Result<A, Error> {
         let call = self.client.post(format!("http://{}{path}", self.master)).json(message);
         let unreachable = |source| Error::Unreachable { master: self.master.clone(), source };
-        let response =
-            call.header("authorization", &self.authorization).send().await.map_err(unreachable)?;
+        let response = call.header("authorization", &self.authorization).send().await.map_err(unreachable)?;
         let status = response.status();
         let body = self.body(response).await?;
         let master = self.master.clone();
@@ -110,8 +112,10 @@ impl Dial {
             StatusCode::OK => serde_json::from_slice(&body)
                 .map_err(|error| Error::Garbled { master, reason: error.to_string() }),
             StatusCode::UNAUTHORIZED => Err(Error::Unauthorized { master }),
-            StatusCode::CONFLICT => Err(Error::Conflict { master, reason: reason(&body) }),
-            _ => Err(Error::Status { master, status: status.as_u16(), reason: reason(&body) }),
+            _ => Err(match refusal(&body) {
+                Some(refusal) => Error::Refused { master, refusal },
+                None => Error::Status { master, status: status.as_u16(), reason: reason(&body) },
+            }),
         }
     }
 
@@ -129,6 +133,12 @@ impl Dial {
             }
         }
     }
+}
+
+/// Which refusal it is, beside the `error` in words.
+fn refusal(body: &[u8]) -> Option<Refusal> {
+    let body: serde_json::Value = serde_json::from_slice(body).ok()?;
+    serde_json::from_value(body.get("refusal")?.clone()).ok()
 }
 
 /// The `error` of a refusal's JSON, or the beginning of whatever came instead.

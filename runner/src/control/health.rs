@@ -9,18 +9,18 @@ use rustix::time::{ClockId, clock_gettime};
 
 /// Figures of the time between two samples.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Sample {
+pub(super) struct Sample {
     /// CPU that this process used, in percent of one CPU; above 100 where several threads ran.
-    pub cpu_percent: f64,
+    pub(super) cpu_percent: f64,
     /// CPU that the host withheld from this machine, in percent of all its CPUs.
-    pub steal_percent: f64,
+    pub(super) steal_percent: f64,
     /// Descriptors open at this moment.
-    pub open_files: u64,
+    pub(super) open_files: u64,
 }
 
 /// Remembers the last sample's totals.
 #[derive(Debug)]
-pub struct Meter {
+pub(super) struct Meter {
     at: Instant,
     cpu: Duration,
     machine: Machine,
@@ -35,12 +35,12 @@ struct Machine {
 
 impl Meter {
     /// Starts measuring now.
-    pub fn start() -> Self {
+    pub(super) fn start() -> Self {
         Self { at: Instant::now(), cpu: own_cpu(), machine: machine() }
     }
 
     /// The figures since the last sample, or since the start.
-    pub fn sample(&mut self) -> Sample {
+    pub(super) fn sample(&mut self) -> Sample {
         let last = std::mem::replace(self, Self::start());
         let elapsed = self.at.duration_since(last.at).as_secs_f64();
         let cpu = self.cpu.saturating_sub(last.cpu).as_secs_f64();

@@ -1,0 +1,36 @@
+//! The one place where the protocol's time comes from: this process' monotonic clock as [`Tick`]s. Never decides what
+//! happens when.
+
+use std::time::{Duration, Instant};
+
+use aiotest_core::tick::Tick;
+
+/// Counts microseconds from its making.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Clock {
+    start: Instant,
+}
+
+impl Clock {
+    /// A clock that reads zero now.
+    pub(crate) fn start() -> Self {
+        Self { start: Instant::now() }
+    }
+
+    /// What it reads.
+    pub(crate) fn now(&self) -> Tick {
+        Tick::ZERO + self.start.elapsed()
+    }
+
+    /// Waits until it reads `tick`; for ever where there is none.
+    pub(crate) async fn sleep_until(&self, tick: Option<Tick>) {
+        match tick {
+            // Rounded up to the timer's millisecond, so that nobody wakes a moment too early and asks again.
+            Some(tick) => {
+                let instant = self.start + Duration::from_micros(tick.as_micros());
+                tokio::time::sleep_until(instant.into()).await;
+            }
+            None => std::future::pending().await,
+        }
+    }
+}

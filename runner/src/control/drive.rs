@@ -1,0 +1,238 @@
+//! The control thread: measures, wakes the state machine, carries its reports to the master and its orders to Python.
+//! Start at [`Drive::run`].
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use aiotest_core::message::{Assignment, Health, ProcessId, ProcessState};
+use aiotest_core::run::{ClassSpec, RunSpec};
+use aiotest_core::runner::{Action, Measurement, Runner};
+use aiotest_core::tick::Tick;
+
+use super::Hooks;
+use super::dial::{Dial, Error};
+use super::health::Meter;
+use super::seat::{Facts, Seat};
+use crate::clock::Clock;
+
+/// How long users may take to end once nobody answers for their load; then the process is ended.
+const STOP_NOW: Duration = Duration::from_secs(5);
+/// Between looks while a call is open and the state machine would like another.
+const OPEN_CALL: Duration = Duration::from_millis(100);
+/// Exit code of a process that its master does not know, or that found none in time.
+const EXIT_NO_MASTER: u8 = 3;
+
+/// A report on its way: when it was sent, and the answer.
+type Call = Pin<Box<dyn Future<Output = (Tick, Result<Assignment, Error>)> + Send>>;
+
+/// Everything that the control thread owns.
+pub(super) struct Drive {
+    core: Runner,
+    clock: Clock,
+    dial: Arc<Dial>,
+    hooks: Hooks,
+    seat: Arc<Seat>,
+    meter: Meter,
+    /// What Python has told and no measurement has taken in yet.
+    told: Facts,
+    /// Dialling goes on until then; later once the process has joined.
+    give_up: Tick,
+    /// Added to `give_up` at the first answer.
+    after_joining: Duration,
+    joined: bool,
+    completed: bool,
+    ended: bool,
+    /// From then on live users cost the process its life.
+    kill_at: Option<Tick>,
+}
+
+impl Drive {
+    pub(super) fn new(
+        who: ProcessId,
+        spec: &RunSpec,
+        classes: &[ClassSpec],
+        dial: Dial,
+        hooks: Hooks,
+        seat: Arc<Seat>,
+    ) -> Self {
+        let clock = Clock::start();
+        let names = classes.iter().map(|class| class.name.clone()).collect();
+        Self {
+            core: Runner::new(who, names, spec.dead_man, clock.now()),
+            clock,
+            dial: Arc::new(dial),
+            hooks,
+            seat,
+            meter: Meter::start(),
+            told: Facts::default(),
+            give_up: clock.now() + spec.deadlines.startup,
+            after_joining: spec.deadlines.run + spec.deadlines.stop,
+            joined: false,
+            completed: false,
+            ended: false,
+            kill_at: None,
+        }
+    }
+
+    /// Until the owner is gone.
+    pub(super) async fn run(mut self) {
+        let mut call: Option<Call> = None;
+        while !self.hear() {
+            let now = self.clock.now();
+            self.wake(now);
+            if call.is_none() && !self.ended {
+                call = self.report(now);
+            }
+            let due = self.due(call.is_some());
+            let seat = Arc::clone(&self.seat);
+            tokio::select! {
+                (sent_at, answer) = answer(&mut call) => {
+                    call = None;
+                    self.take_in(sent_at, answer);
+                }
+                () = self.clock.sleep_until(due) => {}
+                () = seat.arrived.notified() => {}
+            }
+        }
+    }
+
+    /// Takes in what Python has told. True: the owner is gone.
+    fn hear(&mut self) -> bool {
+        let facts = self.seat.take();
+        for (class, users) in facts.users.iter().enumerate() {
+            if let Some(users) = users {
+                self.core.handle_users(class, users.live, users.dead);
+            }
+        }
+        if facts.hand_over {
+            self.core.hand_over(self.clock.now());
+        }
+        self.told.user_errors.merge(&facts.user_errors);
+        self.told.loop_lag = self.told.loop_lag.max(facts.loop_lag);
+        self.told.lateness = self.told.lateness.max(facts.lateness);
+        facts.closed
+    }
+
+    /// Brings the state machine up to date and passes its orders on.
+    fn wake(&mut self, now: Tick) {
+        if self.core.measurement_due(now) {
+            let measurement = self.measure();
+            self.core.handle_measurement(now, measurement);
+        }
+        self.core.handle_timeout(now);
+        while let Some(action) = self.core.poll_action() {
+            self.order(now, action);
+        }
+        self.seat.set_state(self.state());
+        if !self.ended && self.give_up <= now {
+            self.end_without_master(now, "no master answered in time");
+        }
+        if self.kill_at.is_some_and(|kill_at| kill_at <= now) && 0 < self.seat.user_count() {
+            complain("users did not end within 5 s of the order to stop: ending the process");
+            (self.hooks.end_process)();
+            self.kill_at = None;
+        }
+    }
+
+    fn order(&mut self, now: Tick, action: Action) {
+        match action {
+            Action::TestStart | Action::Start { .. } => {
+                (self.hooks.refuse)(false);
+                self.kill_at = None;
+            }
+            Action::StopNow => {
+                (self.hooks.refuse)(true);
+                self.kill_at = Some(now + STOP_NOW);
+            }
+            Action::StartComplete { .. } => self.completed = true,
+            Action::End { .. } => self.ended = true,
+            Action::Retire { .. } | Action::Drain { .. } => {}
+        }
+        self.seat.order(action);
+    }
+
+    fn report(&mut self, now: Tick) -> Option<Call> {
+        let report = self.core.poll_report(now)?;
+        let dial = Arc::clone(&self.dial);
+        Some(Box::pin(async move { (now, dial.post("/v1/report", &report).await) }))
+    }
+
+    fn take_in(&mut self, sent_at: Tick, answer: Result<Assignment, Error>) {
+        let now = self.clock.now();
+        match answer {
+            Ok(assignment) => {
+                if !std::mem::replace(&mut self.joined, true) {
+                    self.give_up = self.give_up + self.after_joining;
+                }
+                self.core.handle_assignment(sent_at, now, assignment);
+            }
+            Err(Error::Refused { refusal, .. }) => {
+                complain(&format!("the master refused this process: {refusal}"));
+                self.core.handle_refusal(now, &refusal);
+            }
+            Err(error) if error.is_passing() => {
+                tracing::debug!(%error, "no answer");
+                self.core.handle_no_answer(now);
+            }
+            Err(error) => self.end_without_master(now, &error.to_string()),
+        }
+    }
+
+    fn end_without_master(&mut self, now: Tick, why: &str) {
+        complain(why);
+        self.order(now, Action::StopNow);
+        self.order(now, Action::End { exit_code: EXIT_NO_MASTER });
+    }
+
+    fn measure(&mut self) -> Measurement {
+        let told = std::mem::take(&mut self.told);
+        // Before the statistics: what is sent in between is in the next measurement's count, never in none.
+        let sent_total = (self.hooks.sent_total)();
+        let mut statistics = (self.hooks.take_statistics)();
+        statistics.merge(&told.user_errors);
+        let sample = self.meter.sample();
+        let health = Health {
+            cpu_percent: sample.cpu_percent,
+            steal_percent: sample.steal_percent,
+            loop_lag: told.loop_lag,
+            lateness: told.lateness,
+            open_files: sample.open_files,
+        };
+        Measurement { statistics, sent_total, health }
+    }
+
+    fn due(&self, call_is_open: bool) -> Option<Tick> {
+        let now = self.clock.now();
+        let core = self.core.poll_timeout(now).filter(|_| !self.ended);
+        // The answer wakes us; until then the state machine's wish for another report is not looked at.
+        let core = if call_is_open { core.map(|due| due.max(now + OPEN_CALL)) } else { core };
+        let give_up = Some(self.give_up).filter(|_| !self.ended);
+        [core, give_up, self.kill_at].into_iter().flatten().min()
+    }
+
+    fn state(&self) -> &'static str {
+        match self.core.state() {
+            _ if self.ended => "stopped",
+            ProcessState::Waiting => "ready",
+            ProcessState::Running if self.completed => "running",
+            ProcessState::Running => "starting",
+            ProcessState::Draining => "stopping",
+            ProcessState::Drained | ProcessState::Left | ProcessState::Stopped => "stopped",
+        }
+    }
+}
+
+/// The open call's answer; never, where there is no call.
+async fn answer(call: &mut Option<Call>) -> (Tick, Result<Assignment, Error>) {
+    match call {
+        Some(call) => call.await,
+        None => std::future::pending().await,
+    }
+}
+
+/// A line for whoever watches this process.
+#[expect(clippy::print_stderr, reason = "the process has no other voice outside of Python")]
+fn complain(what: &str) {
+    eprintln!("aiotest: {what}");
+}

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from aiotest import events, runners
+from aiotest import events, host, runners
 from hosting import Recorder, hosted, in_loop, scope, soon, until
 
 
@@ -211,3 +211,32 @@ def test_users_that_are_stopped_while_they_wait_for_test_start_are_told_as_gone(
 
     in_loop(story)
     assert TestA.log == []
+
+
+def test_a_user_that_withstands_every_cancellation_does_not_hold_the_end(
+    monkeypatch: pytest.MonkeyPatch, log_lines: list[str]
+) -> None:
+    monkeypatch.setattr(host, "ON_STOP_PATIENCE", 0.05)
+    released = asyncio.Event()
+
+    class TestStubborn(Recorder):
+        async def test_it(self) -> None:
+            while not released.is_set():
+                try:
+                    await released.wait()
+                except asyncio.CancelledError:
+                    self.log.append("no")
+
+    async def story() -> None:
+        async with hosted(TestStubborn) as it:
+            it.native.do(("start", 0, 1))
+            await it.native.until(lambda: it.native.live == {0: 1})
+            await asyncio.sleep(0.01)
+            it.native.do(("test_start",), ("drain", 0.05))
+            assert await it.end(0) == 0
+            assert it.host.stuck
+            released.set()
+
+    in_loop(story)
+    assert TestStubborn.log.count("no") >= 2
+    assert any("withstood every cancellation" in line for line in log_lines)

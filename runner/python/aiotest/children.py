@@ -115,7 +115,11 @@ async def _runner(seat: _Seat, flags: argparse.Namespace) -> int:
     process.on_parent_gone(native.hand_over)
     settle_memory()
     classes = seat.collected.user_classes
-    return await RunnerHost(native, classes, _native.UserScope, _native.record, facade).run()
+    host = RunnerHost(native, classes, _native.UserScope, _native.record, facade)
+    code = await host.run()
+    if host.stuck:
+        process.quit_now(code)
+    return code
 
 
 def _parser(role: str) -> argparse.ArgumentParser:

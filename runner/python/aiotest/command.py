@@ -88,9 +88,12 @@ async def _alone(given: argparse.Namespace, collected: Collected) -> int:
         served = asyncio.create_task(MasterHost(master, collected.shape, None).run(), name="master")
         await users.run()
         await served
-        return _exit_code(master)
+        code = _exit_code(master)
     finally:
         master.close()
+    if users.stuck:
+        process.quit_now(code)
+    return code
 
 
 async def _master(given: argparse.Namespace, collected: Collected) -> int:
@@ -112,7 +115,6 @@ async def _master(given: argparse.Namespace, collected: Collected) -> int:
         settle_memory()
         logger.info(f"waiting for {given.expect_workers} workers on {master.addresses[0]}")
         await MasterHost(master, collected.shape, facade).run()
-        await events.quitting.fire()
         return _exit_code(master)
     finally:
         master.close()
@@ -129,7 +131,10 @@ async def _worker(given: argparse.Namespace, collected: Collected) -> int:
     process.on_signals(lambda _: native.hand_over(), process.quit_now)
     settle_memory()
     users = RunnerHost(native, collected.user_classes, _native.UserScope, _native.record, facade)
-    return 0 if await users.run() == 0 else 1
+    code = 0 if await users.run() == 0 else 1
+    if users.stuck:
+        process.quit_now(code)
+    return code
 
 
 def _processes(given: argparse.Namespace, collected: Collected) -> int:

@@ -19,7 +19,7 @@ from aiotest.log import logger
 from aiotest.runners import LocalRunner, WorkerRunner
 from aiotest.user import User
 
-__all__ = ["Background", "NativeRunner", "RunnerHost", "settle_memory"]
+__all__ = ["Background", "NativeRunner", "RunnerHost", "quit_with", "settle_memory"]
 
 METER_PERIOD = 0.1
 """Seconds between two looks at how late the loop is."""
@@ -90,6 +90,8 @@ class RunnerHost:
         self._test_stop: asyncio.Task[None] | None = None
         self._timers: list[asyncio.TimerHandle] = []
         self._ended: asyncio.Future[int] | None = None
+        self.stuck = False
+        """Some users withstood every cancellation: this process's loop cannot be closed in peace."""
 
     async def run(self) -> int:
         """Do what the native runner says until it says that the run is over. Returns the process's exit
@@ -179,8 +181,10 @@ class RunnerHost:
         if self._test_start is not None:
             self._stop_after(0.0)
         await self._background.finish(HANDLER_PATIENCE)
-        self._background.spawn(events.quitting.fire(), "quitting")
-        await self._background.finish(HANDLER_PATIENCE)
+        self.stuck = not await self._crew.gone(0)
+        if self.stuck:
+            logger.error("some users withstood every cancellation; the process ends without them")
+        await quit_with(self._background)
 
     # === measuring ===
 
@@ -220,6 +224,12 @@ class RunnerHost:
 
 def _text(error: object) -> str:
     return f"{type(error).__name__}: {error}" if isinstance(error, BaseException) else str(error)
+
+
+async def quit_with(background: Background) -> None:
+    """Fire `quitting`, and give its handlers their time."""
+    background.spawn(events.quitting.fire(), "quitting")
+    await background.finish(HANDLER_PATIENCE)
 
 
 def settle_memory() -> None:

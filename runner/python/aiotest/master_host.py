@@ -12,7 +12,7 @@ from time import perf_counter
 from typing import Any, Protocol
 
 from aiotest import events
-from aiotest.host import HANDLER_PATIENCE, Background
+from aiotest.host import HANDLER_PATIENCE, Background, quit_with
 from aiotest.log import logger
 from aiotest.runners import MasterRunner
 from aiotest.shape import LoadUserShape, ShapeError, checked
@@ -54,6 +54,8 @@ class MasterHost:
         try:
             code = await self._ended
             await self._background.finish(HANDLER_PATIENCE)
+            if self._runner is not None:
+                await quit_with(self._background)
         finally:
             loop.remove_reader(self._native.fileno())
         return code

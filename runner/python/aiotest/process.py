@@ -40,11 +40,11 @@ def on_signals(first: Callable[[str], None], again: Callable[[], None]) -> None:
     loop.add_signal_handler(signal.SIGTERM, handle, "terminated")
 
 
-def quit_now() -> NoReturn:
+def quit_now(code: int = 1) -> NoReturn:
     """End this process without waiting for anything: users that hang cannot hold it."""
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(1)
+    os._exit(code)
 
 
 def on_parent_gone(do: Callable[[], None]) -> None:

@@ -12,6 +12,7 @@ use super::request::{Request, Target};
 use super::response::Head;
 use super::{Abort, ConnectionId, Record, Verdict, Wake};
 
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own; no two make one state")]
 pub(super) struct Call {
     pub(super) request: Request,
     /// Method, target and body of the hop under way; redirects change them.

@@ -12,6 +12,7 @@ use rustix::net::{self, AddressFamily, RecvFlags, SendFlags, SocketFlags, Socket
 
 use super::failure::{Failure, FailureKind};
 use super::request::Authority;
+use super::tls::Tls;
 use super::{CallId, SessionId};
 
 /// One connection.
@@ -23,7 +24,11 @@ pub(super) struct Connection {
     pub(super) call: Option<CallId>,
     /// The TCP handshake is under way, with the addresses left to try.
     pub(super) connecting: Option<Connecting>,
-    /// What of the request the socket has not taken yet.
+    /// TLS, from the end of the TCP handshake on.
+    pub(super) tls: Option<Box<Tls>>,
+    /// The TLS handshake is under way since.
+    pub(super) securing: Option<Instant>,
+    /// What of the request the socket has not taken yet; with TLS, its own buffer holds that.
     pub(super) unsent: VecDeque<u8>,
     /// A head that has come in part.
     pub(super) input: Vec<u8>,
@@ -90,8 +95,36 @@ fn describe(errno: Errno) -> String {
 }
 
 impl Connection {
-    /// Sends what the socket takes of `data`; 0 when it takes nothing now.
-    pub(super) fn write(&mut self, data: &[u8]) -> Result<usize, Errno> {
+    /// Sends `data`; false when the socket did not take all of it, and `flush` has the rest to do.
+    pub(super) fn submit(&mut self, data: &[u8]) -> Result<bool, Errno> {
+        if let Some(tls) = &mut self.tls {
+            tls.queue(data)?;
+            return tls.flush(&self.socket, &mut self.written);
+        }
+        let written = self.write(data)?;
+        self.unsent.extend(&data[written..]);
+        Ok(written == data.len())
+    }
+
+    /// Sends what was left; true when nothing is.
+    pub(super) fn flush(&mut self) -> Result<bool, Errno> {
+        if let Some(tls) = &mut self.tls {
+            return tls.flush(&self.socket, &mut self.written);
+        }
+        while !self.unsent.is_empty() {
+            let mut unsent = std::mem::take(&mut self.unsent);
+            let outcome = self.write(unsent.make_contiguous());
+            unsent.drain(..outcome.unwrap_or(0));
+            self.unsent = unsent;
+            if outcome? == 0 {
+                return Ok(false);
+            }
+        }
+        self.unsent = VecDeque::new();
+        Ok(true)
+    }
+
+    fn write(&mut self, data: &[u8]) -> Result<usize, Errno> {
         match net::send(&self.socket, data, SendFlags::NOSIGNAL) {
             Ok(count) => {
                 self.written += count as u64;
@@ -103,11 +136,14 @@ impl Connection {
     }
 
     /// Reads into `buffer`; `None` when nothing is there now, 0 at the server's close.
-    pub(super) fn read(&self, buffer: &mut [u8]) -> Result<Option<usize>, Errno> {
+    pub(super) fn read(&mut self, buffer: &mut [u8]) -> Result<Option<usize>, Failure> {
+        if let Some(tls) = &mut self.tls {
+            return tls.read(&self.socket, buffer);
+        }
         match net::recv(&self.socket, buffer, RecvFlags::empty()) {
             Ok((count, _)) => Ok(Some(count)),
             Err(Errno::AGAIN | Errno::INTR) => Ok(None),
-            Err(errno) => Err(errno),
+            Err(errno) => Err(socket_failure(errno)),
         }
     }
 

@@ -33,6 +33,7 @@ mod send;
 mod session;
 #[cfg(test)]
 mod tests;
+mod tls;
 
 use call::Call;
 use connection::Connection;
@@ -142,6 +143,8 @@ pub struct Reactor {
     sent_total: u64,
     on_sent: Option<Box<dyn Fn(u64) + Send>>,
     refused: bool,
+    /// Made at the first https call.
+    tls: Option<Arc<rustls::ClientConfig>>,
     read_buffer: Vec<u8>,
     write_buffer: Vec<u8>,
 }
@@ -171,6 +174,7 @@ impl Reactor {
             sent_total: 0,
             on_sent: None,
             refused: false,
+            tls: None,
             read_buffer: vec![0; 128 * 1024],
             write_buffer: Vec::with_capacity(4096),
         })

@@ -13,7 +13,7 @@ use super::failure::{Failure, FailureKind};
 use super::http1::{self, Body};
 use super::request::Target;
 use super::response::Head;
-use super::{CallId, ConnectionId, Reactor, connection};
+use super::{CallId, ConnectionId, Reactor};
 
 /// Marks of the descriptors that are no connections; a connection's own number is never 0 or 1, as a slot map's
 /// versions start above that.
@@ -30,9 +30,9 @@ impl Reactor {
     pub(crate) fn drive(&mut self, one: bool) -> bool {
         let mut storage = [const { std::mem::MaybeUninit::uninit() }; BATCH];
         let room = if one { 1 } else { BATCH };
-        let events = match epoll::wait(&self.epoll, &mut storage[..room], Some(&Timespec::default())) {
-            Ok((events, _)) => events,
-            Err(_) => return false,
+        let now = Timespec::default();
+        let Ok((events, _)) = epoll::wait(&self.epoll, &mut storage[..room], Some(&now)) else {
+            return false;
         };
         let count = events.len();
         for event in events.iter() {
@@ -72,9 +72,12 @@ impl Reactor {
             }
             mark => {
                 let id = ConnectionId::from(KeyData::from_ffi(mark));
-                let connecting = self.connections.get(id).is_some_and(|c| c.connecting.is_some());
-                if connecting {
+                let Some(connection) = self.connections.get(id) else { return };
+                if connection.connecting.is_some() {
                     return self.finish_handshake(id);
+                }
+                if connection.securing.is_some() {
+                    return self.advance_tls(id);
                 }
                 if flags.contains(EventFlags::OUT) {
                     self.flush(id);
@@ -90,11 +93,12 @@ impl Reactor {
     /// Reads a connection empty. `closing`: the server's close lies behind the bytes, so a short read isn't the end.
     pub(super) fn read(&mut self, id: ConnectionId, closing: bool) {
         let mut buffer = std::mem::take(&mut self.read_buffer);
-        loop {
-            let Some(connection) = self.connections.get(id) else { break };
+        while let Some(connection) = self.connections.get_mut(id) {
             if connection.call.and_then(|call| self.calls.get(call)).is_some_and(|call| call.paused) {
                 break;
             }
+            // A short read of TLS's plain bytes says nothing about what the socket still holds.
+            let to_the_end = closing || connection.tls.is_some();
             let outcome = connection.read(&mut buffer);
             let now = Instant::now();
             match outcome {
@@ -105,12 +109,12 @@ impl Reactor {
                 }
                 Ok(Some(count)) => {
                     self.on_bytes(id, &buffer[..count], now);
-                    if count < buffer.len() && !closing {
+                    if count < buffer.len() && !to_the_end {
                         break;
                     }
                 }
-                Err(errno) => {
-                    self.on_error(id, connection::socket_failure(errno), now);
+                Err(failure) => {
+                    self.on_error(id, failure, now);
                     break;
                 }
             }

@@ -103,7 +103,7 @@ impl Target {
             None => url.path().to_owned(),
         };
         let authority = Arc::new(Authority { host: bare, port, tls });
-        Ok(Self { authority, host_header, path_and_query, url })
+        Ok(Self { url, authority, host_header, path_and_query })
     }
 
     /// The name that statistics use unless the call gives another: the URL's path.

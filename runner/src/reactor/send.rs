@@ -13,6 +13,7 @@ use super::call::Exchange;
 use super::connection::{self, Connecting, Connection};
 use super::failure::{Failure, FailureKind};
 use super::resolver::Lookup;
+use super::tls::{self, Handshake, Tls};
 use super::{CallId, ConnectionId, Reactor, http1, session};
 
 impl Reactor {
@@ -21,10 +22,6 @@ impl Reactor {
         let Some(call) = self.calls.get_mut(id) else { return };
         call.exchange = Exchange::default();
         let authority = Arc::clone(&call.target.authority);
-        if authority.tls {
-            let text = "https is not built yet; use an http URL";
-            return self.fail(id, Failure::new(FailureKind::Tls, text), now);
-        }
         let session = call.request.session;
         if let Some(connection) = self.take_idle(session, &authority) {
             return self.send(id, connection, now);
@@ -86,6 +83,8 @@ impl Reactor {
                 session,
                 call: Some(id),
                 connecting: Some(Connecting { since: now, address, rest: addresses }),
+                tls: None,
+                securing: None,
                 unsent: VecDeque::new(),
                 input: Vec::new(),
                 written: 0,
@@ -123,6 +122,9 @@ impl Reactor {
                 if let Some(call) = self.calls.get_mut(call_id) {
                     call.phases.add(Phase::Connect, now - connecting.since);
                 }
+                if connection.authority.tls {
+                    return self.begin_tls(id, now);
+                }
                 self.send(call_id, id, now);
                 self.arm(call_id);
             }
@@ -135,6 +137,47 @@ impl Reactor {
                     self.arm(call_id);
                 }
             }
+        }
+    }
+
+    /// TCP is there; TLS comes next.
+    fn begin_tls(&mut self, id: ConnectionId, now: Instant) {
+        let Some(connection) = self.connections.get_mut(id) else { return };
+        let Some(call) = connection.call else { return };
+        let config = match &self.tls {
+            Some(config) => Ok(Arc::clone(config)),
+            None => tls::configure(),
+        };
+        let begun = config.and_then(|config| {
+            self.tls = Some(Arc::clone(&config));
+            Tls::begin(&config, &connection.authority.host)
+        });
+        match begun {
+            Ok(session) => {
+                connection.tls = Some(Box::new(session));
+                connection.securing = Some(now);
+                self.advance_tls(id);
+            }
+            Err(failure) => self.fail(call, failure, now),
+        }
+    }
+
+    /// Goes on with a TLS handshake, and with the request at its end.
+    pub(super) fn advance_tls(&mut self, id: ConnectionId) {
+        let Some(connection) = self.connections.get_mut(id) else { return };
+        let (Some(call), Some(session)) = (connection.call, connection.tls.as_mut()) else { return };
+        let outcome = session.advance(&connection.socket, &mut connection.written);
+        let now = Instant::now();
+        match outcome {
+            Ok(Handshake::Waiting) => {}
+            Ok(Handshake::Done) => {
+                if let (Some(since), Some(call)) = (connection.securing.take(), self.calls.get_mut(call)) {
+                    call.phases.add(Phase::Tls, now - since);
+                }
+                self.send(call, id, now);
+                self.arm(call);
+            }
+            Err(failure) => self.fail(call, failure, now),
         }
     }
 
@@ -155,9 +198,9 @@ impl Reactor {
         call.exchange.writing = Some(now);
         self.write_buffer.clear();
         http1::encode(&mut self.write_buffer, &call.method, &call.target, &call.request, &cookies);
-        match connection.write(&self.write_buffer) {
-            Ok(written) if written == self.write_buffer.len() => self.mark_sent(id, connection_id),
-            Ok(written) => connection.unsent.extend(&self.write_buffer[written..]),
+        match connection.submit(&self.write_buffer) {
+            Ok(true) => self.mark_sent(id, connection_id),
+            Ok(false) => {}
             Err(errno) => self.fail(id, connection::socket_failure(errno), now),
         }
     }
@@ -166,25 +209,13 @@ impl Reactor {
     pub(super) fn flush(&mut self, id: ConnectionId) {
         let Some(connection) = self.connections.get_mut(id) else { return };
         let Some(call) = connection.call else { return };
-        while !connection.unsent.is_empty() {
-            let mut unsent = std::mem::take(&mut connection.unsent);
-            let outcome = connection.write(unsent.make_contiguous());
-            match outcome {
-                Ok(0) => {
-                    connection.unsent = unsent;
-                    return;
-                }
-                Ok(written) => {
-                    unsent.drain(..written);
-                    connection.unsent = unsent;
-                }
-                // The server may have replied before it closed: reading tells.
-                Err(_) => return,
-            }
-            if connection.unsent.is_empty() {
-                connection.unsent = VecDeque::new();
-                return self.mark_sent(call, id);
-            }
+        let pending = self
+            .calls
+            .get(call)
+            .is_some_and(|c| c.exchange.writing.is_some() && c.exchange.written.is_none());
+        // An error is left to the reading side: the server may have replied before it closed.
+        if pending && matches!(connection.flush(), Ok(true)) {
+            self.mark_sent(call, id);
         }
     }
 

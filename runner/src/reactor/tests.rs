@@ -8,6 +8,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+mod tls;
+
 use aiotest_core::stats::Row;
 use bytes::Bytes;
 use rustix::event::{PollFd, PollFlags, poll};

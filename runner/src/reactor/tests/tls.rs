@@ -1,0 +1,108 @@
+//! TLS against a real server side of it.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::sync::Arc;
+
+use rustls::pki_types::PrivateKeyDer;
+use rustls::{RootCertStore, ServerConfig, ServerConnection, StreamOwned};
+
+use super::super::failure::FailureKind;
+use super::super::{Wake, tls};
+use super::{Bench, OK, serve};
+
+/// A server for `127.0.0.1` and a client's configuration that trusts it.
+fn serve_tls(
+    handle: impl Fn(StreamOwned<ServerConnection, TcpStream>) + Send + Sync + 'static,
+) -> (String, RootCertStore) {
+    let pair = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).unwrap();
+    let key = PrivateKeyDer::try_from(pair.signing_key.serialize_der()).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![pair.cert.der().clone()], key)
+        .unwrap();
+    let config = Arc::new(config);
+    let url = serve(move |_, socket| {
+        handle(StreamOwned::new(ServerConnection::new(Arc::clone(&config)).unwrap(), socket));
+    });
+    let mut roots = RootCertStore::empty();
+    roots.add(pair.cert.der().clone()).unwrap();
+    (url.replace("http://", "https://"), roots)
+}
+
+/// Reads a request's head; false at the client's close.
+fn read_head(stream: &mut impl Read) -> bool {
+    let (mut data, mut byte) = (Vec::new(), [0]);
+    while !data.ends_with(b"\r\n\r\n") {
+        match stream.read(&mut byte) {
+            Ok(1) => data.push(byte[0]),
+            _ => return false,
+        }
+    }
+    true
+}
+
+#[test]
+fn a_call_over_tls_is_a_call_like_any_other_and_its_connection_is_kept() {
+    let (url, roots) = serve_tls(|mut stream| {
+        while read_head(&mut stream) {
+            stream.write_all(OK.as_bytes()).unwrap();
+        }
+    });
+    let bench = Bench::new();
+    bench.engine.lock().tls = Some(tls::with_roots(roots).unwrap());
+    for _ in 0..3 {
+        assert_eq!(bench.call(bench.request("GET", &url)), (Some(200), b"ok".to_vec(), None));
+    }
+    let total = bench.total();
+    assert_eq!((total.requests, total.sent), (3, 3));
+    let handshakes = total.phase(aiotest_core::stats::Phase::Tls).unwrap();
+    assert_eq!(handshakes.count(), 1, "one handshake for three calls");
+}
+
+#[test]
+fn a_long_body_over_tls_is_read_to_its_end() {
+    let (url, roots) = serve_tls(|mut stream| {
+        while read_head(&mut stream) {
+            stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n").unwrap();
+            stream.write_all(&vec![b'x'; 1_000_000]).unwrap();
+        }
+    });
+    let bench = Bench::new();
+    bench.engine.lock().tls = Some(tls::with_roots(roots).unwrap());
+    let (_, body, error) = bench.call(bench.request("GET", &url));
+    assert_eq!((body.len(), error), (1_000_000, None));
+}
+
+#[test]
+fn a_certificate_that_nobody_vouches_for_is_a_failure_of_its_kind() {
+    let (url, _) = serve_tls(|mut stream| {
+        read_head(&mut stream);
+    });
+    let (_, other_roots) = serve_tls(|_| {});
+    let bench = Bench::new();
+    bench.engine.lock().tls = Some(tls::with_roots(other_roots).unwrap());
+    let id = bench.start(bench.request("GET", &url));
+    bench.wait(id, Wake::Head);
+    let failure = bench.engine.lock().failure(id).unwrap().clone();
+    assert_eq!(failure.kind, FailureKind::Tls);
+    assert!(failure.text.contains("certificate"), "{failure}");
+    assert_eq!(bench.total().sent, 0);
+}
+
+#[test]
+fn a_server_without_tls_is_a_failure_of_its_kind() {
+    let url = serve(|_, mut socket| {
+        let _ = socket.read(&mut [0; 64]);
+        let _ = socket.write_all(OK.as_bytes());
+    });
+    let (_, roots) = serve_tls(|_| {});
+    let bench = Bench::new();
+    bench.engine.lock().tls = Some(tls::with_roots(roots).unwrap());
+    let id = bench.start(bench.request("GET", &url.replace("http://", "https://")));
+    bench.wait(id, Wake::Head);
+    assert_eq!(bench.engine.lock().failure(id).unwrap().kind, FailureKind::Tls);
+}

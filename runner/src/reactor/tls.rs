@@ -1,0 +1,158 @@
+//! TLS on a connection: rustls between the socket and HTTP. Certificates are checked against the system's own list
+//! (`SSL_CERT_FILE` and `SSL_CERT_DIR` replace it); sessions are resumed. Decides nothing: `send` and `receive` do.
+
+use std::io::{self, Read, Write};
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, SendFlags, recv, send};
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection, RootCertStore};
+
+use super::failure::{Failure, FailureKind};
+
+/// One TLS connection's state: about 20 KB while it is open.
+pub(super) struct Tls {
+    session: ClientConnection,
+}
+
+/// What of the handshake is left to do.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Handshake {
+    /// The socket must become readable or writable first.
+    Waiting,
+    Done,
+}
+
+/// The client's side of TLS for every connection of a process.
+pub(super) fn configure() -> Result<Arc<ClientConfig>, Failure> {
+    let mut roots = RootCertStore::empty();
+    let found = rustls_native_certs::load_native_certs();
+    roots.add_parsable_certificates(found.certs);
+    if roots.is_empty() {
+        let text = "failed to verify certificates: this machine has no list of authorities (on Debian: ca-certificates)";
+        return Err(Failure::new(FailureKind::Generator, text));
+    }
+    with_roots(roots)
+}
+
+/// The same with these authorities.
+pub(super) fn with_roots(roots: RootCertStore) -> Result<Arc<ClientConfig>, Failure> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| Failure::new(FailureKind::Generator, format!("failed to set up TLS: {error}")))?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Ok(Arc::new(config))
+}
+
+impl Tls {
+    /// Begins a handshake with `host`.
+    pub(super) fn begin(config: &Arc<ClientConfig>, host: &str) -> Result<Self, Failure> {
+        let name = ServerName::try_from(host.to_owned())
+            .map_err(|_| Failure::new(FailureKind::Tls, format!("`{host}` is no name for a certificate")))?;
+        let session = ClientConnection::new(Arc::clone(config), name).map_err(|error| failure(&error))?;
+        Ok(Self { session })
+    }
+
+    /// Does what can be done of the handshake.
+    pub(super) fn advance(&mut self, socket: &OwnedFd, written: &mut u64) -> Result<Handshake, Failure> {
+        loop {
+            self.flush(socket, written).map_err(super::connection::socket_failure)?;
+            if !self.session.is_handshaking() {
+                return Ok(Handshake::Done);
+            }
+            match self.session.read_tls(&mut Socket { socket, written: &mut 0 }) {
+                Ok(0) => {
+                    let text = "the server closed the connection in the TLS handshake";
+                    return Err(Failure::new(FailureKind::Tls, text));
+                }
+                Ok(_) => self.process(socket)?,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Handshake::Waiting),
+                Err(error) => return Err(socket_failure(&error)),
+            }
+        }
+    }
+
+    /// Takes all of `data`; `flush` brings it to the socket.
+    pub(super) fn queue(&mut self, data: &[u8]) -> Result<(), Errno> {
+        self.session.set_buffer_limit(None);
+        self.session.writer().write_all(data).map_err(|_| Errno::PIPE)
+    }
+
+    /// Writes what the socket takes; true when nothing is left.
+    pub(super) fn flush(&mut self, socket: &OwnedFd, written: &mut u64) -> Result<bool, Errno> {
+        while self.session.wants_write() {
+            match self.session.write_tls(&mut Socket { socket, written }) {
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+                Err(error) => return Err(errno(&error)),
+            }
+        }
+        Ok(true)
+    }
+
+    /// Reads plain bytes into `buffer`; `None` when nothing is there now, 0 at the server's close.
+    pub(super) fn read(&mut self, socket: &OwnedFd, buffer: &mut [u8]) -> Result<Option<usize>, Failure> {
+        loop {
+            match self.session.reader().read(buffer) {
+                Ok(count) => return Ok(Some(count)),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                // The connection ended without TLS's own goodbye, as many servers do.
+                Err(_) => return Ok(Some(0)),
+            }
+            match self.session.read_tls(&mut Socket { socket, written: &mut 0 }) {
+                Ok(_) => self.process(socket)?,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+                Err(error) => return Err(socket_failure(&error)),
+            }
+        }
+    }
+
+    fn process(&mut self, socket: &OwnedFd) -> Result<(), Failure> {
+        let outcome = self.session.process_new_packets().map(drop);
+        if outcome.is_err() {
+            // The alert that tells the server why; whether it arrives changes nothing.
+            let _ = self.flush(socket, &mut 0);
+        }
+        outcome.map_err(|error| failure(&error))
+    }
+}
+
+fn failure(error: &rustls::Error) -> Failure {
+    Failure::new(FailureKind::Tls, format!("TLS failed: {error}"))
+}
+
+fn socket_failure(error: &io::Error) -> Failure {
+    super::connection::socket_failure(errno(error))
+}
+
+fn errno(error: &io::Error) -> Errno {
+    Errno::from_io_error(error).unwrap_or(Errno::IO)
+}
+
+/// The socket as rustls wants it, counting what is written.
+struct Socket<'a> {
+    socket: &'a OwnedFd,
+    written: &'a mut u64,
+}
+
+impl Read for Socket<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        Ok(recv(self.socket, buffer, RecvFlags::empty()).map(|(count, _)| count)?)
+    }
+}
+
+impl Write for Socket<'_> {
+    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+        let count = send(self.socket, data, SendFlags::NOSIGNAL)?;
+        *self.written += count as u64;
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

@@ -8,6 +8,8 @@
 //! Without the feature `python` the crate is plain Rust, so that all but the interpreter's side is tested by
 //! `cargo test`.
 
+#[cfg(feature = "python")]
+mod bindings;
 mod clock;
 pub mod control;
 pub mod deposit;

@@ -1,0 +1,121 @@
+//! `aiotest._native.Runner`.
+
+use std::path::Path;
+use std::time::Duration;
+
+use aiotest_core::message::ProcessId;
+use aiotest_core::runner::Action;
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+
+use super::{checked_token, class_specs, os_error, run_spec, value_error};
+use crate::control::{Control, Error, Hooks};
+use crate::deposit::Deposit;
+use crate::reactor::engine::engine;
+
+#[pyclass(frozen, module = "aiotest._native")]
+pub(super) struct Runner {
+    inner: Control,
+}
+
+#[pymethods]
+impl Runner {
+    #[new]
+    #[pyo3(signature = (plan, *, master, token, runner, process, incarnation, deposit, classes))]
+    #[expect(clippy::too_many_arguments, reason = "keywords on Python's side")]
+    fn new(
+        plan: &str,
+        master: &str,
+        token: &str,
+        runner: String,
+        process: u32,
+        incarnation: u64,
+        deposit: Option<&str>,
+        classes: Vec<(String, u32)>,
+    ) -> PyResult<Self> {
+        let spec = run_spec(plan)?;
+        let token = checked_token(token)?;
+        if let Some(path) = deposit {
+            let deposit = Deposit::create(Path::new(path)).map_err(|error| os_error(&error))?;
+            engine().lock().on_sent(Box::new(move |sent| deposit.store_sent(sent)));
+        }
+        let who = ProcessId { runner, process, incarnation };
+        let inner = Control::start(who, &spec, &class_specs(classes), master, &token, hooks());
+        match inner {
+            Ok(inner) => Ok(Self { inner }),
+            Err(error @ Error::Address(_)) => Err(value_error(&error)),
+            Err(error) => Err(os_error(&error)),
+        }
+    }
+
+    fn fileno(&self) -> i32 {
+        self.inner.seat().fileno()
+    }
+
+    fn poll(&self, py: Python<'_>) -> PyResult<Vec<Py<PyAny>>> {
+        self.inner.seat().poll().into_iter().map(|action| asked(py, &action)).collect()
+    }
+
+    fn users(&self, class_index: usize, live: u32, dead: u32) {
+        self.inner.seat().users(class_index, live, dead);
+    }
+
+    fn user_error(&self, text: &str) {
+        self.inner.seat().user_error(text);
+    }
+
+    fn loop_lag(&self, seconds: f64) -> PyResult<()> {
+        self.inner.seat().loop_lag(duration(seconds)?);
+        Ok(())
+    }
+
+    fn lateness(&self, seconds: f64) -> PyResult<()> {
+        self.inner.seat().lateness(duration(seconds)?);
+        Ok(())
+    }
+
+    #[getter]
+    fn user_count(&self) -> u32 {
+        self.inner.seat().user_count()
+    }
+
+    #[getter]
+    fn state(&self) -> &'static str {
+        self.inner.seat().state()
+    }
+
+    fn hand_over(&self) {
+        self.inner.seat().hand_over();
+    }
+}
+
+/// An order as Python matches it.
+fn asked(py: Python<'_>, action: &Action) -> PyResult<Py<PyAny>> {
+    let tuple = match *action {
+        Action::TestStart => ("test_start",).into_pyobject(py)?,
+        Action::Start { class, users } => ("start", class, users).into_pyobject(py)?,
+        Action::Retire { class, users } => ("retire", class, users).into_pyobject(py)?,
+        Action::StartComplete { users } => ("start_complete", users).into_pyobject(py)?,
+        Action::Drain { deadline } => ("drain", deadline.as_secs_f64()).into_pyobject(py)?,
+        Action::StopNow => ("stop_now",).into_pyobject(py)?,
+        Action::End { exit_code } => ("end", exit_code).into_pyobject(py)?,
+    };
+    Ok(tuple.into_any().unbind())
+}
+
+/// The control thread's way to this process' engine.
+fn hooks() -> Hooks {
+    Hooks {
+        take_statistics: Box::new(|| engine().take_statistics()),
+        sent_total: Box::new(|| engine().sent_total()),
+        refuse: Box::new(|refused| engine().refuse(refused)),
+        end_process: Box::new(|| {
+            // Not `exit`: that would wait for the interpreter, which is what does not stop.
+            let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
+        }),
+    }
+}
+
+fn duration(seconds: f64) -> PyResult<Duration> {
+    Duration::try_from_secs_f64(seconds).map_err(|error| PyValueError::new_err(error.to_string()))
+}

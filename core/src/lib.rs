@@ -4,6 +4,7 @@
 //! out, so every run can be replayed exactly.
 
 pub mod histogram;
+pub mod master;
 pub mod message;
 pub mod plan;
 pub mod report;

@@ -1,0 +1,587 @@
+//! The master's state machine: joins, the plan and its shares, deaths, the stop, the end.
+//!
+//! Its tick zero is its own start. Its shell brings in messages and the time, and polls after each of them:
+//! [`Master::poll_event`] until there is none, then [`Master::poll_timeout`]. Sends nothing of itself: the answer to a
+//! report is the whole of what a process has to know. Start at [`Master::handle_report`].
+
+mod gap;
+mod layout;
+mod live;
+mod member;
+mod shape;
+mod summary;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+use crate::message::{
+    Assignment, Departure, Health, MAX_NAME, ProcessId, ProcessState, Refusal, Report, RunState,
+    StartComplete, Stop, StopReason, VERSION,
+};
+use crate::run::{ClassSpec, InvalidRun, Load, MAX_PROCESSES, RunSpec};
+use crate::stats::Statistics;
+use crate::tick::Tick;
+use gap::Gaps;
+use layout::Layout;
+use live::Live;
+use member::{Departed, Member, TakenIn};
+pub use shape::ShapeTick;
+use shape::{Answer, Shape};
+use summary::RunnerPeaks;
+
+/// From the making of a change until it comes into force: every process has heard of it by then.
+pub const LEAD: Duration = Duration::from_millis(1500);
+/// Beyond the dead-man time, until a silent process counts as dead.
+const SILENCE_MARGIN: Duration = Duration::from_secs(1);
+/// Beyond the stop's deadline, until the run ends without the last reports.
+const END_MARGIN: Duration = Duration::from_secs(5);
+/// At most one change of membership in this time, so that many joins are one.
+const SETTLE: Duration = Duration::from_millis(100);
+/// How far reports of live users lag behind the plan at most, on a ramp.
+const REPORT_LAG: Duration = Duration::from_secs(2);
+
+/// What a shell has to know or do.
+#[derive(Clone, Debug, PartialEq)]
+pub enum MasterEvent {
+    /// The start is agreed.
+    TestStart,
+    /// Ask the shape; an answer after the deadline is taken all the same, but counts as late.
+    AskShape {
+        /// Since the start.
+        run_time: Duration,
+        /// When the answer is late.
+        deadline: Tick,
+    },
+    /// Every user of the first ramp runs.
+    StartComplete {
+        /// Users of all processes.
+        users: u32,
+    },
+    /// A report with new measurements was taken in.
+    WorkerReport(WorkerReport),
+    /// The load is being stopped.
+    TestStop,
+    /// The run is over, its report is ready.
+    Ended {
+        /// By the verdict.
+        exit_code: u8,
+    },
+}
+
+/// A report in short.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WorkerReport {
+    /// Who reported.
+    pub id: ProcessId,
+    /// Its live users.
+    pub users: u32,
+    /// Finished calls since its last report.
+    pub requests: u64,
+    /// Failed ones of them.
+    pub failures: u64,
+}
+
+/// A process as its last report has it.
+#[derive(Clone, Debug)]
+pub struct ProcessView<'a> {
+    /// Which one.
+    pub id: &'a ProcessId,
+    /// Its live users.
+    pub users: u32,
+    /// How it is.
+    pub health: &'a Health,
+    /// What it does.
+    pub state: ProcessState,
+}
+
+/// The one that a run's processes report to.
+#[derive(Clone, Debug)]
+pub struct Master {
+    spec: RunSpec,
+    classes: Vec<String>,
+    epoch: u64,
+    state: RunState,
+    start: Option<Tick>,
+    stop: Option<Stop>,
+    members: BTreeMap<ProcessId, Member>,
+    layout: Layout,
+    /// When the members that share the load are looked at again.
+    settle_at: Option<Tick>,
+    settled_at: Option<Tick>,
+    shape: Shape,
+    first_ramp_end: Option<Tick>,
+    marks: Vec<Tick>,
+    start_complete: Option<StartComplete>,
+    completed: bool,
+    /// Everything measured, by the mark before.
+    windows: BTreeMap<Tick, Statistics>,
+    total: Statistics,
+    live: Live,
+    gaps: Gaps,
+    target: u32,
+    peak: u32,
+    runners: BTreeMap<String, RunnerPeaks>,
+    events: VecDeque<MasterEvent>,
+}
+
+impl Master {
+    /// A master that has just started. `epoch` names this life of the run.
+    pub fn new(spec: RunSpec, classes: Vec<ClassSpec>, epoch: u64) -> Result<Self, InvalidRun> {
+        spec.check(&classes)?;
+        let (names, weights) = classes.into_iter().map(|class| (class.name, class.weight)).unzip();
+        Ok(Self {
+            spec,
+            classes: names,
+            epoch,
+            state: RunState::Waiting,
+            start: None,
+            stop: None,
+            members: BTreeMap::new(),
+            layout: Layout::new(weights),
+            settle_at: None,
+            settled_at: None,
+            shape: Shape::default(),
+            first_ramp_end: None,
+            marks: Vec::new(),
+            start_complete: None,
+            completed: false,
+            windows: BTreeMap::new(),
+            total: Statistics::default(),
+            live: Live::default(),
+            gaps: Gaps::default(),
+            target: 0,
+            peak: 0,
+            runners: BTreeMap::new(),
+            events: VecDeque::new(),
+        })
+    }
+
+    /// Takes a report in and answers it. Poll for events and the timeout next, also after a refusal.
+    pub fn handle_report(&mut self, now: Tick, report: Report) -> Result<Assignment, Refusal> {
+        self.admit(&report)?;
+        let id = report.from.clone();
+        let known = self.members.entry(id.clone()).or_insert_with(|| Member::new(now));
+        known.last_heard = known.last_heard.max(now);
+        let send_full = self.state != RunState::Ended && self.take_in(now, &report);
+        if let Some(by) = self.superseded_by(&id) {
+            self.handle_timeout(now);
+            return Err(Refusal::Superseded { process: id, by });
+        }
+        self.note_peaks();
+        self.handle_timeout(now);
+        if self.state == RunState::Ended
+            && let Some(member) = self.members.get_mut(&id)
+        {
+            member.told = true;
+        }
+        Ok(self.assignment(now, &id, send_full))
+    }
+
+    /// Takes in that a process has ended, from whoever saw it. Poll for events and the timeout next.
+    pub fn handle_departure(&mut self, now: Tick, departure: Departure) {
+        let Some(member) = self.members.get_mut(&departure.process) else { return };
+        let known = member.departed.as_ref();
+        let sent_total = departure.sent_total.or(known.and_then(|known| known.sent_total));
+        let new = known.is_none();
+        member.departed = Some(Departed { proven: true, sent_total });
+        if new {
+            self.left(now, &departure.process);
+        }
+        self.handle_timeout(now);
+    }
+
+    /// Takes the shape's answer in. Poll for events and the timeout next.
+    pub fn handle_shape(&mut self, now: Tick, tick: ShapeTick) {
+        match self.shape.answered(tick) {
+            Answer::End => self.handle_stop(now, StopReason::ShapeEnded),
+            Answer::Target { users, rate } if self.state == RunState::Running => {
+                self.retarget(now, users, rate)
+            }
+            Answer::Target { .. } | Answer::Hold => {}
+        }
+        self.handle_timeout(now);
+    }
+
+    /// Stops the load, unless that has begun. Poll for events and the timeout next.
+    pub fn handle_stop(&mut self, now: Tick, reason: StopReason) {
+        if matches!(self.state, RunState::Waiting | RunState::Running) {
+            self.stop = Some(Stop { at: now, deadline: now + self.spec.deadlines.stop, reason });
+            self.handle_timeout(now);
+        }
+    }
+
+    /// Does what is due. Poll for events next.
+    pub fn handle_timeout(&mut self, now: Tick) {
+        self.notice_silence(now);
+        self.check_startup(now);
+        self.check_members(now);
+        self.check_grant(now);
+        self.check_shape(now);
+        self.check_complete(now);
+        self.check_gaps(now);
+        self.check_stop(now);
+        self.check_end(now);
+        self.layout.prune(now);
+    }
+
+    /// When to call [`Self::handle_timeout`] at the latest; `None` once the run is over.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Tick> {
+        let silence = self.present().map(|(_, member)| self.silent_at(member)).min();
+        let startup = Tick::ZERO + self.spec.deadlines.startup;
+        let complete = self.start_complete.map(|complete| complete.at).filter(|_| !self.completed);
+        let stop = self.stop.map(|stop| stop.at);
+        match self.state {
+            RunState::Waiting => silence.into_iter().chain(stop).chain([startup]).min(),
+            RunState::Running => {
+                let ramp = self.first_ramp_end.filter(|_| self.start_complete.is_none());
+                [silence, complete, stop, ramp, self.settle_at, self.shape.poll_timeout()]
+                    .into_iter()
+                    .flatten()
+                    .min()
+            }
+            RunState::Draining => silence.into_iter().chain(self.last_moment()).min(),
+            RunState::Ended => None,
+        }
+    }
+
+    /// What has happened; `None` when there is nothing more for now.
+    #[must_use]
+    pub fn poll_event(&mut self) -> Option<MasterEvent> {
+        self.events.pop_front()
+    }
+
+    /// What the run is doing.
+    pub fn state(&self) -> RunState {
+        self.state
+    }
+
+    /// Users that are live in all processes together, as reported.
+    pub fn users(&self) -> u32 {
+        self.present().fold(0, |sum, (_, member)| sum.saturating_add(member.live()))
+    }
+
+    /// Everything measured so far.
+    pub fn statistics(&self) -> &Statistics {
+        &self.total
+    }
+
+    /// The processes that are here.
+    pub fn processes(&self) -> impl Iterator<Item = ProcessView<'_>> {
+        self.present().map(|(id, member)| ProcessView {
+            id,
+            users: member.live(),
+            health: &member.health,
+            state: member.state,
+        })
+    }
+
+    /// Whether every process that is here knows that the run is over.
+    pub fn everybody_told(&self) -> bool {
+        self.state == RunState::Ended && self.present().all(|(_, member)| member.told)
+    }
+
+    fn present(&self) -> impl Iterator<Item = (&ProcessId, &Member)> {
+        self.members.iter().filter(|(_, member)| member.departed.is_none())
+    }
+
+    /// Refuses what can be none of this run's reports.
+    fn admit(&self, report: &Report) -> Result<(), Refusal> {
+        if report.version != VERSION {
+            return Err(Refusal::Version { theirs: report.version });
+        }
+        if let Some(theirs) = report.epoch.filter(|epoch| *epoch != self.epoch) {
+            return Err(Refusal::StaleEpoch { theirs, ours: self.epoch });
+        }
+        let short = |names: &[String]| names.join(", ").chars().take(200).collect();
+        if report.classes != self.classes {
+            return Err(Refusal::Classes { theirs: short(&report.classes), ours: short(&self.classes) });
+        }
+        if self.members.contains_key(&report.from) {
+            return Ok(());
+        }
+        let id = &report.from;
+        let full = MAX_PROCESSES as usize <= self.present().count()
+            || 16 * MAX_PROCESSES as usize <= self.members.len();
+        if full || id.runner.is_empty() || MAX_NAME < id.runner.len() {
+            return Err(Refusal::NoPlace(id.to_string().chars().take(MAX_NAME).collect()));
+        }
+        match self.superseded_by(id) {
+            Some(by) => Err(Refusal::Superseded { process: id.clone(), by }),
+            None => Ok(()),
+        }
+    }
+
+    /// The latest life of a process, if there was one after this.
+    fn superseded_by(&self, id: &ProcessId) -> Option<u64> {
+        let last = ProcessId { incarnation: u64::MAX, ..id.clone() };
+        let (latest, _) = self.members.range(id..=&last).next_back()?;
+        (id.incarnation < latest.incarnation).then_some(latest.incarnation)
+    }
+
+    /// Merges a report's measurements; true if a full report is needed.
+    fn take_in(&mut self, now: Tick, report: &Report) -> bool {
+        let mut windows: BTreeMap<Tick, Statistics> = BTreeMap::new();
+        for window in &report.windows {
+            // Whatever a process says, there are no windows but those between our marks.
+            let since =
+                self.marks.iter().copied().filter(|mark| *mark <= window.since).max().unwrap_or_default();
+            windows.entry(since).or_default().merge(&window.statistics);
+        }
+        let Some(member) = self.members.get_mut(&report.from) else { return false };
+        let taken = member.take_in(now, report, self.classes.len(), &windows);
+        let (new, users) = (!matches!(taken, TakenIn::Known), member.live());
+        // A process that was only silent is back once it has something new to say.
+        if new && member.departed.as_ref().is_some_and(|departed| !departed.proven) {
+            member.departed = None;
+        }
+        match taken {
+            TakenIn::Known => return false,
+            TakenIn::Missing => return true,
+            TakenIn::Merged => {
+                for (since, statistics) in &windows {
+                    self.windows.entry(*since).or_default().merge(statistics);
+                    self.total.merge(statistics);
+                    self.live.add(now, statistics);
+                }
+            }
+            TakenIn::Replaced => self.merge_all(),
+        }
+        let count = |of: fn(&crate::stats::Row) -> u64| -> u64 {
+            let rows = windows.values().flat_map(Statistics::rows);
+            rows.fold(0, |sum, row| sum.saturating_add(of(row)))
+        };
+        let (requests, failures) = (count(|row| row.requests), count(|row| row.failures));
+        let id = report.from.clone();
+        self.events.push_back(MasterEvent::WorkerReport(WorkerReport { id, users, requests, failures }));
+        false
+    }
+
+    /// Merges everything anew, after what is held of a process was replaced.
+    fn merge_all(&mut self) {
+        self.windows.clear();
+        self.total = Statistics::default();
+        for (since, statistics) in self.members.values().flat_map(|member| &member.windows) {
+            self.windows.entry(*since).or_default().merge(statistics);
+            self.total.merge(statistics);
+        }
+    }
+
+    fn assignment(&self, now: Tick, id: &ProcessId, send_full: bool) -> Assignment {
+        Assignment {
+            version: VERSION,
+            epoch: self.epoch,
+            now,
+            acknowledged: self.members.get(id).map_or(0, |member| member.acknowledged),
+            send_full,
+            state: self.state,
+            start: self.start,
+            plan: self.layout.plan().clone(),
+            share: self.layout.share(id),
+            marks: self.marks.clone(),
+            start_complete: self.start_complete,
+            stop: self.stop,
+            users: self.users(),
+        }
+    }
+
+    fn silent_at(&self, member: &Member) -> Tick {
+        member.last_heard + self.spec.dead_man + SILENCE_MARGIN
+    }
+
+    fn notice_silence(&mut self, now: Tick) {
+        if self.state == RunState::Ended {
+            return;
+        }
+        let silent = self.present().filter(|(_, member)| self.silent_at(member) <= now);
+        let silent: Vec<ProcessId> = silent.map(|(id, _)| id.clone()).collect();
+        for id in silent {
+            if let Some(member) = self.members.get_mut(&id) {
+                member.departed = Some(Departed { proven: false, sent_total: None });
+            }
+            self.left(now, &id);
+        }
+    }
+
+    /// A process is gone: what it still had to do is missing from now on.
+    fn left(&mut self, now: Tick, id: &ProcessId) {
+        let Some(member) = self.members.get(id) else { return };
+        if self.start.is_some_and(|start| start <= now) && !member.is_final() && self.state != RunState::Ended
+        {
+            self.gaps.open(id.clone(), member.last_merged);
+        }
+    }
+
+    /// Starts the run once every process is here, and gives up when they do not come.
+    fn check_startup(&mut self, now: Tick) {
+        if self.state != RunState::Waiting || self.stop.is_some() {
+            return;
+        }
+        let here = self.joined();
+        if self.spec.processes().is_some_and(|expected| expected <= here) {
+            return self.agree_on_start(now);
+        }
+        if Tick::ZERO + self.spec.deadlines.startup <= now {
+            self.stop = Some(Stop {
+                at: now,
+                deadline: now + self.spec.deadlines.stop,
+                reason: StopReason::NotStarted,
+            });
+        }
+    }
+
+    fn joined(&self) -> u32 {
+        let places: BTreeSet<(&str, u32)> =
+            self.present().map(|(id, _)| (id.runner.as_str(), id.process)).collect();
+        places.len() as u32
+    }
+
+    fn agree_on_start(&mut self, now: Tick) {
+        let start = now + LEAD;
+        self.start = Some(start);
+        self.state = RunState::Running;
+        self.events.push_back(MasterEvent::TestStart);
+        self.check_members(now);
+        let deadlines = self.spec.deadlines;
+        let mut stop =
+            Stop { at: start + deadlines.run, deadline: Tick::ZERO, reason: StopReason::RunDeadline };
+        match self.spec.load {
+            Load::Constant(load) => {
+                self.retarget(now, load.users, load.spawn_rate);
+                if let Some(duration) = load.duration.filter(|duration| *duration <= deadlines.run) {
+                    (stop.at, stop.reason) = (start + duration, StopReason::Completed);
+                }
+            }
+            Load::Shape => self.shape.begin(now),
+        }
+        stop.deadline = stop.at + deadlines.stop;
+        self.stop = Some(stop);
+        self.set_marks();
+    }
+
+    fn retarget(&mut self, now: Tick, users: u32, rate: f64) {
+        let at = self.start.map_or(now, |start| start.max(now + LEAD));
+        self.layout.retarget(at, users, rate);
+        self.target = self.target.max(users);
+        if self.first_ramp_end.is_none() && 0 < users {
+            self.first_ramp_end = self.layout.plan().ramps.last().map(crate::plan::Ramp::end);
+            self.set_marks();
+        }
+    }
+
+    /// From when on each threshold looks; `None` while that is not known.
+    fn measured_from(&self, after: Option<Duration>) -> Option<Tick> {
+        match after {
+            Some(after) => self.start.map(|start| start + after),
+            None => self.first_ramp_end,
+        }
+    }
+
+    fn set_marks(&mut self) {
+        let afters = self.spec.thresholds.iter().map(|threshold| threshold.after.map(Duration::from));
+        let marks: BTreeSet<Tick> = afters.filter_map(|after| self.measured_from(after)).collect();
+        self.marks = marks.into_iter().collect();
+    }
+
+    /// Shares the load among those who are here. At most one change in a short time.
+    fn check_members(&mut self, now: Tick) {
+        if self.state != RunState::Running {
+            return;
+        }
+        let ready = self.settled_at.map_or(now, |settled| settled + SETTLE);
+        if now < ready {
+            self.settle_at = Some(ready);
+            return;
+        }
+        self.settle_at = None;
+        let here = |member: &Member| !matches!(member.state, ProcessState::Left);
+        let members: Vec<ProcessId> =
+            self.present().filter(|(_, member)| here(member)).map(|(id, _)| id.clone()).collect();
+        let version = self.layout.plan().version;
+        self.layout.change(now + LEAD, &members, 0 < version);
+        if version != self.layout.plan().version {
+            self.settled_at = Some(now);
+        }
+    }
+
+    /// Gives what was set aside, once the others have given it up.
+    fn check_grant(&mut self, now: Tick) {
+        if self.state == RunState::Running && self.layout.holds() {
+            let shrunk = |(id, member): (&ProcessId, &Member)| {
+                self.layout.has_shrunk(id, now, member.plan_version, member.live())
+            };
+            if self.present().all(shrunk) {
+                self.layout.grant(now + LEAD);
+            }
+        }
+    }
+
+    fn check_shape(&mut self, now: Tick) {
+        let Some(start) = self.start.filter(|_| self.state == RunState::Running) else { return };
+        if let Some(deadline) = self.shape.due(now, start) {
+            self.events.push_back(MasterEvent::AskShape { run_time: now.since(start), deadline });
+        }
+    }
+
+    /// Agrees on the instant at which everybody says that every user runs.
+    fn check_complete(&mut self, now: Tick) {
+        if self.state != RunState::Running {
+            return;
+        }
+        if let Some(complete) = self.start_complete {
+            if !self.completed && complete.at <= now {
+                self.completed = true;
+                self.events.push_back(MasterEvent::StartComplete { users: complete.users });
+            }
+        } else if self.first_ramp_end.is_some_and(|end| end <= now)
+            && self.layout.plan().users(now) <= self.accounted()
+        {
+            self.start_complete = Some(StartComplete { at: now + LEAD, users: self.users() });
+        }
+    }
+
+    /// Users that live, or have died where they belong.
+    fn accounted(&self) -> u32 {
+        self.present()
+            .fold(0, |sum, (_, member)| sum.saturating_add(member.live()).saturating_add(member.dead()))
+    }
+
+    fn check_gaps(&mut self, now: Tick) {
+        let plan = self.layout.plan();
+        if plan.users(now).min(plan.users(now.before(REPORT_LAG))) <= self.accounted() {
+            self.gaps.close(now);
+        }
+    }
+
+    fn check_stop(&mut self, now: Tick) {
+        let due = self.stop.filter(|stop| stop.at <= now);
+        if let Some(stop) = due.filter(|_| matches!(self.state, RunState::Waiting | RunState::Running)) {
+            self.state = RunState::Draining;
+            self.gaps.close(stop.at);
+            if self.start.is_some() {
+                self.events.push_back(MasterEvent::TestStop);
+            }
+        }
+    }
+
+    /// Until when the last reports are waited for.
+    fn last_moment(&self) -> Option<Tick> {
+        self.stop.map(|stop| stop.deadline + END_MARGIN)
+    }
+
+    fn check_end(&mut self, now: Tick) {
+        if self.state != RunState::Draining {
+            return;
+        }
+        let over = self.last_moment().is_some_and(|last| last <= now);
+        if over || self.present().all(|(_, member)| member.is_final()) {
+            self.gaps.close(now);
+            self.state = RunState::Ended;
+            let exit_code = self.verdict().result.exit_code();
+            self.events.push_back(MasterEvent::Ended { exit_code });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

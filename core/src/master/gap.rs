@@ -1,0 +1,45 @@
+//! Times in which a part of the load was missing.
+//!
+//! Never says how much was lost: that is known of the processes. Start at [`Gaps::open`].
+
+use crate::message::ProcessId;
+use crate::tick::Tick;
+
+/// A time in which a process' users were nowhere.
+#[derive(Clone, Debug)]
+pub(super) struct Gap {
+    pub(super) process: ProcessId,
+    pub(super) from: Tick,
+    /// `None` until every user of the plan is live again.
+    pub(super) to: Option<Tick>,
+}
+
+/// All of a run.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Gaps(Vec<Gap>);
+
+impl Gaps {
+    pub(super) fn open(&mut self, process: ProcessId, from: Tick) {
+        self.0.push(Gap { process, from, to: None });
+    }
+
+    /// The load is whole again, or over.
+    pub(super) fn close(&mut self, now: Tick) {
+        for gap in self.0.iter_mut().filter(|gap| gap.to.is_none()) {
+            gap.to = Some(now.max(gap.from));
+        }
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Gap> {
+        self.0.iter()
+    }
+
+    /// Whether a later gap of the same process follows.
+    pub(super) fn is_last_of_its_process(&self, gap: &Gap) -> bool {
+        self.0
+            .iter()
+            .rev()
+            .find(|other| other.process == gap.process)
+            .is_none_or(|last| last.from == gap.from)
+    }
+}

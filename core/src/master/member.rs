@@ -1,0 +1,132 @@
+//! What a master holds of one process: what it reported last, everything it measured, and how it left.
+//!
+//! Takes each report's measurements exactly once, whatever the network does with it. Start at [`Member::take_in`].
+
+use std::collections::BTreeMap;
+
+use crate::message::{ClassUsers, Health, ProcessState, Report};
+use crate::stats::Statistics;
+use crate::tick::Tick;
+
+/// One life of one process.
+#[derive(Clone, Debug)]
+pub(super) struct Member {
+    /// The highest report number that was merged.
+    pub(super) acknowledged: u64,
+    /// The highest report number that was seen.
+    newest: u64,
+    pub(super) state: ProcessState,
+    pub(super) plan_version: u64,
+    pub(super) users: Vec<ClassUsers>,
+    pub(super) health: Health,
+    /// Everything it measured, by the mark before.
+    pub(super) windows: BTreeMap<Tick, Statistics>,
+    pub(super) last_heard: Tick,
+    /// When its measurements last grew: until then, nothing of it is missing.
+    pub(super) last_merged: Tick,
+    pub(super) departed: Option<Departed>,
+    /// It knows that the run is over.
+    pub(super) told: bool,
+}
+
+/// How a process left.
+#[derive(Clone, Debug)]
+pub(super) struct Departed {
+    /// Somebody saw it end; otherwise it is only silent.
+    pub(super) proven: bool,
+    /// Requests on the wire in its life, if known.
+    pub(super) sent_total: Option<u64>,
+}
+
+/// What a report changed.
+#[derive(Debug)]
+pub(super) enum TakenIn {
+    /// Its measurements are new, and are now held.
+    Merged,
+    /// It is a full report, which replaced what was held.
+    Replaced,
+    /// It was known.
+    Known,
+    /// Others before it are missing; a full report is needed.
+    Missing,
+}
+
+impl Member {
+    pub(super) fn new(now: Tick) -> Self {
+        Self {
+            acknowledged: 0,
+            newest: 0,
+            state: ProcessState::Waiting,
+            plan_version: 0,
+            users: Vec::new(),
+            health: Health::default(),
+            windows: BTreeMap::new(),
+            last_heard: now,
+            last_merged: now,
+            departed: None,
+            told: false,
+        }
+    }
+
+    /// Takes a report in. `windows` are the report's, by marks that the master knows.
+    pub(super) fn take_in(
+        &mut self,
+        now: Tick,
+        report: &Report,
+        classes: usize,
+        windows: &BTreeMap<Tick, Statistics>,
+    ) -> TakenIn {
+        if self.newest < report.sequence {
+            self.newest = report.sequence;
+            self.state = report.state;
+            self.plan_version = report.plan_version;
+            self.users = report.users.iter().copied().take(classes).collect();
+            self.health = report.health;
+        }
+        if report.sequence <= self.acknowledged {
+            return TakenIn::Known;
+        }
+        let next = report.sequence == self.acknowledged.saturating_add(1);
+        if !next && !report.full {
+            return TakenIn::Missing;
+        }
+        self.acknowledged = report.sequence;
+        self.last_merged = now;
+        if report.full {
+            self.windows.clone_from(windows);
+            return TakenIn::Replaced;
+        }
+        for (since, statistics) in windows {
+            self.windows.entry(*since).or_default().merge(statistics);
+        }
+        TakenIn::Merged
+    }
+
+    /// Users whose tasks run.
+    pub(super) fn live(&self) -> u32 {
+        self.users.iter().fold(0, |sum, users| sum.saturating_add(users.live))
+    }
+
+    /// Users that ended with an error.
+    pub(super) fn dead(&self) -> u32 {
+        self.users.iter().fold(0, |sum, users| sum.saturating_add(users.dead))
+    }
+
+    /// Whether it has nothing more to say: every user ended and everything measured is held.
+    pub(super) fn is_final(&self) -> bool {
+        matches!(self.state, ProcessState::Drained | ProcessState::Left) && self.newest <= self.acknowledged
+    }
+
+    /// Requests on the wire that are held of it.
+    pub(super) fn sent(&self) -> u64 {
+        self.windows.values().fold(0, |sum, statistics| sum.saturating_add(statistics.sent_total()))
+    }
+
+    /// At most so many requests are not held of it; `None` if nothing bounds it.
+    pub(super) fn lost_at_most(&self) -> Option<u64> {
+        match &self.departed {
+            None => Some(0),
+            Some(departed) => departed.sent_total.map(|sent| sent.saturating_sub(self.sent())),
+        }
+    }
+}

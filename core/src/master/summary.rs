@@ -1,0 +1,210 @@
+//! What a master tells of its run: the live status, the verdict, the report.
+//!
+//! Reads, never changes what the run does. Start at [`Master::status`] and [`Master::report`].
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use super::Master;
+use crate::message::{RunState, Status, StopReason, VERSION};
+use crate::report::figures::{failures, user_errors};
+use crate::report::{self, Figures, Report, Request, Runner, Users};
+use crate::stats::Statistics;
+use crate::tick::{Tick, micros_of};
+use crate::verdict::{Evidence, Judged, Measured, Missing, Verdict, judge};
+use crate::wall::WallClock;
+
+/// The highest figures of a runner.
+#[derive(Clone, Debug, Default)]
+pub(super) struct RunnerPeaks {
+    processes: BTreeSet<u32>,
+    users: u32,
+    cpu_percent: f64,
+    steal_percent: f64,
+    loop_lag: Duration,
+    lateness: Duration,
+}
+
+impl Master {
+    /// The live figures.
+    pub fn status(&self, now: Tick) -> Status {
+        let until = self.stop.filter(|stop| stop.at <= now).map_or(now, |stop| stop.at);
+        let elapsed = self.start.filter(|start| *start <= now).map(|start| until.since(start));
+        let live = self.live.figures(now, self.start.unwrap_or_default());
+        let quantile = |quantile| live.latency.value_at(quantile);
+        let total = self.total.rows();
+        let sum = |of: fn(&crate::stats::Row) -> u64| {
+            total.iter().fold(0_u64, |sum, row| sum.saturating_add(of(row)))
+        };
+        let stopping = matches!(self.state, RunState::Draining | RunState::Ended);
+        let runs = self.state == RunState::Running;
+        Status {
+            version: VERSION,
+            run: self.spec.run.clone(),
+            state: self.state,
+            users: self.users(),
+            target: if runs { self.layout.plan().users(now) } else { 0 },
+            dead_users: self.dead_users(),
+            requests: sum(|row| row.requests),
+            failures: sum(|row| row.failures),
+            sent: sum(|row| row.sent),
+            rps: live.rps,
+            failures_per_second: live.failures_per_second,
+            p50_us: quantile(0.5),
+            p95_us: quantile(0.95),
+            p99_us: quantile(0.99),
+            elapsed,
+            time_left: self
+                .stop
+                .filter(|stop| runs && self.ends_by_itself(stop.reason))
+                .map(|stop| stop.at - now),
+            expected: self.spec.processes().unwrap_or(u32::MAX),
+            joined: self.joined(),
+            stop: self.stop.filter(|_| stopping).map(|stop| stop.reason),
+            notes: self.notes(),
+            exit_code: (self.state == RunState::Ended).then(|| self.verdict().result.exit_code()),
+        }
+    }
+
+    /// The report; `None` until the run is over. `wall` says when tick zero was.
+    pub fn report(&self, wall: WallClock) -> Option<Report> {
+        if self.state != RunState::Ended {
+            return None;
+        }
+        let load_on = self.load_on();
+        let seconds = load_on.unwrap_or_default().as_secs_f64();
+        Some(Report {
+            version: report::VERSION,
+            run: report::Run {
+                id: self.spec.run.id.clone(),
+                start_time: load_on.and(self.start).map(|start| wall.rfc3339(start)),
+                completion_time: self.stop.map(|stop| wall.rfc3339(stop.at)),
+                duration_s: seconds,
+            },
+            users: Users { target: self.target, peak: self.peak },
+            verdict: self.verdict(),
+            total: Figures::of(&self.total.total(), seconds),
+            requests: self.total.rows().into_iter().map(|row| Request::of(row, seconds)).collect(),
+            errors: failures(&self.total),
+            user_errors: user_errors(&self.total),
+            gaps: self.gaps.iter().map(|gap| self.gap(gap, wall)).collect(),
+            runners: self.runner_entries(),
+        })
+    }
+
+    pub(super) fn verdict(&self) -> Verdict {
+        let notes = self.notes();
+        let Some(stop) = self.stop else { return Verdict::default() };
+        judge(&Evidence {
+            stop: stop.reason,
+            load_on: self.load_on(),
+            startup: self.spec.deadlines.startup,
+            expected: self.spec.processes().unwrap_or(u32::MAX),
+            joined: self.joined(),
+            target: self.target,
+            dead_users: self.dead_users(),
+            statistics: &self.total,
+            thresholds: self.judged(stop.at),
+            missing: self.missing(stop.at),
+            notes: &notes,
+        })
+    }
+
+    /// Keeps the highest figures of every runner, and the most users at one time.
+    pub(super) fn note_peaks(&mut self) {
+        self.peak = self.peak.max(self.users());
+        let mut users: std::collections::BTreeMap<&str, u32> = std::collections::BTreeMap::new();
+        for (id, member) in self.members.iter().filter(|(_, member)| member.departed.is_none()) {
+            let sum = users.entry(id.runner.as_str()).or_default();
+            *sum = sum.saturating_add(member.live());
+            // Made here once, so that the usual report allocates nothing.
+            if !self.runners.contains_key(&id.runner) {
+                self.runners.insert(id.runner.clone(), RunnerPeaks::default());
+            }
+            let Some(peaks) = self.runners.get_mut(&id.runner) else { continue };
+            let health = &member.health;
+            peaks.processes.insert(id.process);
+            peaks.cpu_percent = peaks.cpu_percent.max(health.cpu_percent);
+            peaks.steal_percent = peaks.steal_percent.max(health.steal_percent);
+            peaks.loop_lag = peaks.loop_lag.max(health.loop_lag);
+            peaks.lateness = peaks.lateness.max(health.lateness);
+        }
+        for (runner, users) in users {
+            if let Some(peaks) = self.runners.get_mut(runner) {
+                peaks.users = peaks.users.max(users);
+            }
+        }
+    }
+
+    fn notes(&self) -> Vec<String> {
+        self.shape.notes()
+    }
+
+    fn ends_by_itself(&self, reason: StopReason) -> bool {
+        reason == StopReason::Completed
+    }
+
+    /// How long the load was on; `None` if it never was.
+    fn load_on(&self) -> Option<Duration> {
+        let (start, stop) = (self.start?, self.stop?);
+        (start < stop.at).then(|| stop.at - start)
+    }
+
+    /// Users that ended with an error, those of departed processes included.
+    fn dead_users(&self) -> u64 {
+        self.members.values().fold(0, |sum, member| sum.saturating_add(u64::from(member.dead())))
+    }
+
+    fn judged(&self, stop: Tick) -> Vec<Judged<'_>> {
+        let measured = |after: Option<Duration>| -> Option<Measured> {
+            let (start, from) = (self.start?, self.measured_from(after)?);
+            if stop <= from {
+                return None;
+            }
+            let mut statistics = Statistics::default();
+            self.windows.range(from..).for_each(|(_, window)| statistics.merge(window));
+            Some(Measured { from: from - start, length: stop - from, statistics })
+        };
+        let judged = |threshold| -> Judged<'_> {
+            let threshold: &aiotest_api::threshold::Threshold = threshold;
+            Judged { threshold, measured: measured(threshold.after.map(Duration::from)) }
+        };
+        self.spec.thresholds.iter().map(judged).collect()
+    }
+
+    fn missing(&self, stop: Tick) -> Vec<Missing<'_>> {
+        let length = |gap: &super::gap::Gap| gap.to.unwrap_or(stop).min(stop).since(gap.from);
+        self.gaps.iter().map(|gap| Missing { runner: &gap.process.runner, length: length(gap) }).collect()
+    }
+
+    fn gap(&self, gap: &super::gap::Gap, wall: WallClock) -> report::Gap {
+        let lost = match self.members.get(&gap.process) {
+            // What a process took with it is counted once, with its last gap.
+            Some(member) if self.gaps.is_last_of_its_process(gap) => member.lost_at_most(),
+            _ => Some(0),
+        };
+        report::Gap {
+            runner: gap.process.runner.clone(),
+            from: wall.rfc3339(gap.from),
+            to: wall.rfc3339(gap.to.unwrap_or(gap.from)),
+            lost_at_most: lost,
+        }
+    }
+
+    fn runner_entries(&self) -> Vec<Runner> {
+        let milliseconds = |duration: Duration| micros_of(duration) as f64 / 1000.0;
+        let entry = |(id, peaks): (&String, &RunnerPeaks)| Runner {
+            id: id.clone(),
+            processes: peaks.processes.len() as u32,
+            users_peak: peaks.users,
+            cpu_percent_max: peaks.cpu_percent,
+            steal_percent_max: peaks.steal_percent,
+            loop_lag_ms_max: milliseconds(peaks.loop_lag),
+            lateness_ms: milliseconds(peaks.lateness),
+        };
+        let mut entries: Vec<Runner> = self.runners.iter().map(entry).collect();
+        // So that runner-2 stands before runner-10.
+        entries.sort_by(|a, b| (a.id.len(), &a.id).cmp(&(b.id.len(), &b.id)));
+        entries
+    }
+}

@@ -1,0 +1,240 @@
+//! The folder that a run's processes share: the scenario's files, the plan, the token, and what the processes leave.
+//!
+//! Only its owner can read it, and it is gone when the run is. Start at [`Stage::set`].
+
+use std::ffi::OsString;
+use std::fs::{self, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use aiotest_core::message::ProcessId;
+use serde::Deserialize;
+use tempfile::TempDir;
+
+use super::child::Program;
+use super::manifest::Manifest;
+use super::supervise::Kind;
+use super::{plan, sources};
+use crate::deposit;
+
+/// Why a run's folder could not be made.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    /// No folder, or no place in it.
+    #[error("failed to write the run's files in `{}`: {source}", path.display())]
+    Write {
+        /// The folder.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// No random bytes.
+    #[error("failed to read random bytes for the run's token: {0}")]
+    Random(io::Error),
+}
+
+/// A run's folder.
+#[derive(Debug)]
+pub(crate) struct Stage {
+    folder: TempDir,
+    token: String,
+    python: PathBuf,
+}
+
+/// What a master says once: where it listens, or why it cannot.
+#[derive(Debug, Deserialize, PartialEq)]
+#[serde(untagged)]
+pub(crate) enum Ready {
+    /// It accepts runners.
+    Listens {
+        /// Its control port.
+        control: String,
+        /// Its metrics port.
+        metrics: String,
+    },
+    /// The scenario cannot be run.
+    Refused {
+        /// Why, with file and line where there is one.
+        error: String,
+    },
+}
+
+impl Stage {
+    /// Writes everything that the processes read. `python` is the interpreter that has the package.
+    pub(crate) fn set(manifest: &Manifest, python: &Path) -> Result<Self, Error> {
+        let private = fs::Permissions::from_mode(0o700);
+        let folder = tempfile::Builder::new().prefix("aiotest-").permissions(private).tempdir();
+        let folder = folder.map_err(|source| Error::Write { path: std::env::temp_dir(), source })?;
+        let (token, id) = (random_hex(32)?, random_hex(8)?);
+        let stage = Self { folder, token, python: python.to_owned() };
+        stage.write(manifest, &id).map_err(|source| Error::Write { path: stage.path(""), source })?;
+        Ok(stage)
+    }
+
+    fn write(&self, manifest: &Manifest, id: &str) -> io::Result<()> {
+        fs::create_dir(self.path("sources"))?;
+        sources::write(&manifest.files, &self.path("sources"))?;
+        let spec = plan::run_spec(&manifest.load_test, id, &self.path("sources").join(&manifest.aiotestfile));
+        fs::write(self.path("plan.json"), serde_json::to_vec_pretty(&spec)?)?;
+        let mut token =
+            OpenOptions::new().write(true).create_new(true).mode(0o600).open(self.path("token"))?;
+        token.write_all(self.token.as_bytes())
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// The run's secret.
+    pub(crate) fn token(&self) -> &str {
+        &self.token
+    }
+
+    /// The master's program.
+    pub(crate) fn master(&self, metrics_address: &str) -> Program {
+        self.program(
+            "master",
+            &[
+                ("--control-address", "127.0.0.1:0".into()),
+                ("--metrics-address", metrics_address.into()),
+                ("--ready-file", self.path("ready.json").into()),
+            ],
+        )
+    }
+
+    /// What the master has said; `None` so far.
+    pub(crate) fn ready(&self) -> Option<Ready> {
+        serde_json::from_slice(&fs::read(self.path("ready.json")).ok()?).ok()
+    }
+
+    /// How this run's runners are started, with the master at `control`.
+    pub(crate) fn runners(&self, control: &str) -> Runners {
+        let program = self.program("runner", &[("--master", control.into())]);
+        Runners { program, folder: self.folder.path().to_owned() }
+    }
+
+    fn program(&self, role: &str, flags: &[(&str, OsString)]) -> Program {
+        let mut args: Vec<OsString> = ["-m", "aiotest", role].map(OsString::from).into();
+        args.push(self.path("plan.json").into());
+        args.extend(["--token-file".into(), self.path("token").into()]);
+        args.extend(flags.iter().flat_map(|(flag, value)| [OsString::from(flag), value.clone()]));
+        Program { executable: self.python.clone(), args }
+    }
+}
+
+/// The runner processes of a run.
+#[derive(Debug)]
+pub(crate) struct Runners {
+    program: Program,
+    folder: PathBuf,
+}
+
+impl Runners {
+    fn deposit(&self, process: &ProcessId) -> PathBuf {
+        self.folder.join(format!("deposit-{}-{}-{}", process.runner, process.process, process.incarnation))
+    }
+}
+
+impl Kind for Runners {
+    fn program(&self, process: &ProcessId) -> Program {
+        let flags: [(&str, OsString); 4] = [
+            ("--id", process.runner.clone().into()),
+            ("--process", process.process.to_string().into()),
+            ("--incarnation", process.incarnation.to_string().into()),
+            ("--deposit", self.deposit(process).into()),
+        ];
+        let mut program = self.program.clone();
+        program.args.extend(flags.into_iter().flat_map(|(flag, value)| [OsString::from(flag), value]));
+        program
+    }
+
+    /// A process that never got as far as its deposit has sent nothing, but that is not for us to conclude.
+    fn sent_total(&self, process: &ProcessId) -> Option<u64> {
+        deposit::read(&self.deposit(process)).ok()
+    }
+}
+
+/// `bytes` random bytes in hexadecimal, from the system.
+fn random_hex(bytes: usize) -> Result<String, Error> {
+    let mut random = vec![0_u8; bytes];
+    fs::File::open("/dev/urandom")
+        .and_then(|mut file| file.read_exact(&mut random))
+        .map_err(Error::Random)?;
+    let digit = |nibble: u8| char::from_digit(nibble.into(), 16).unwrap_or_default();
+    Ok(random.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use aiotest_core::run::RunSpec;
+
+    use super::*;
+
+    const MANIFEST: &str = "
+apiVersion: aiotest.dev/v1alpha1
+kind: LoadTest
+metadata: {name: checkout}
+spec: {aiotestfile: {inline: 'import aiotest'}, load: {shape: {}}}
+";
+
+    fn stage() -> Stage {
+        let file = tempfile::Builder::new().suffix(".yaml").tempfile().unwrap();
+        fs::write(file.path(), MANIFEST).unwrap();
+        Stage::set(&super::super::manifest::load(file.path()).unwrap(), Path::new("/usr/bin/python3"))
+            .unwrap()
+    }
+
+    #[test]
+    fn the_processes_find_plan_and_sources_and_nobody_else_finds_the_token() {
+        let stage = stage();
+        let plan: RunSpec = serde_json::from_slice(&fs::read(stage.path("plan.json")).unwrap()).unwrap();
+        assert_eq!(fs::read_to_string(&plan.aiotestfile).unwrap(), "import aiotest");
+        assert_eq!(fs::read_to_string(stage.path("token")).unwrap(), stage.token());
+        assert_eq!(stage.token().len(), 64);
+        let mode = |name: &str| fs::metadata(stage.path(name)).unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode(""), mode("token")), (0o700, 0o600));
+        assert_ne!(stage.token(), self::stage().token());
+    }
+
+    #[test]
+    fn nothing_is_left_when_the_run_is_over() {
+        let stage = stage();
+        let folder = stage.path("");
+        assert!(folder.is_dir());
+        drop(stage);
+        assert!(!folder.exists());
+    }
+
+    #[test]
+    fn a_master_is_ready_or_has_refused() {
+        let stage = stage();
+        assert_eq!(stage.ready(), None);
+        let say = |text: &str| {
+            fs::write(stage.path("ready.json"), text).unwrap();
+            stage.ready()
+        };
+        assert_eq!(say("{\"con"), None, "half a file");
+        let listens = Ready::Listens { control: "127.0.0.1:1".into(), metrics: "127.0.0.1:2".into() };
+        assert_eq!(say(r#"{"control": "127.0.0.1:1", "metrics": "127.0.0.1:2"}"#), Some(listens));
+        assert_eq!(say(r#"{"error": "f.py:3: no"}"#), Some(Ready::Refused { error: "f.py:3: no".into() }));
+    }
+
+    #[test]
+    fn every_incarnation_of_a_runner_has_a_deposit_of_its_own() {
+        let stage = stage();
+        let runners = stage.runners("127.0.0.1:5");
+        let life = |incarnation| ProcessId { runner: "runner-1".into(), process: 0, incarnation };
+        let args: Vec<_> =
+            runners.program(&life(2)).args.iter().map(|arg| arg.to_string_lossy().into_owned()).collect();
+        assert_eq!(args[..3], ["-m", "aiotest", "runner"]);
+        assert_eq!(
+            args[6..14],
+            ["--master", "127.0.0.1:5", "--id", "runner-1", "--process", "0", "--incarnation", "2"]
+        );
+        assert_eq!(runners.sent_total(&life(2)), None);
+        let deposit = deposit::Deposit::create(Path::new(&args[15])).unwrap();
+        deposit.store_sent(41);
+        assert_eq!((runners.sent_total(&life(2)), runners.sent_total(&life(3))), (Some(41), None));
+    }
+}

@@ -4,6 +4,7 @@
 //! - [`control`]: the runner's side of the control protocol; [`deposit`]: what it leaves behind if it dies.
 //! - [`master`]: the control port, the metrics port and the clock of a run's master.
 //! - [`outbox`]: how a thread of ours wakes Python's loop.
+//! - [`run`]: `aiotest run`; the manifest, the child processes, progress and the table.
 //!
 //! Without the feature `python` the crate is plain Rust, so that all but the interpreter's side is tested by
 //! `cargo test`.
@@ -17,3 +18,4 @@ mod ffi;
 pub mod master;
 pub mod outbox;
 pub mod reactor;
+pub mod run;

@@ -62,6 +62,7 @@ class Crew:
         self._empty.clear()
         if self._holds:
             self._held[class_index] += users
+            self._note(class_index)
             return
         for _ in range(users):
             self._start_one(class_index)

@@ -31,6 +31,7 @@ use clap::Parser;
 
 pub use progress::{Watch, show_progress};
 
+use interrupts::Interrupts;
 use manifest::Manifest;
 use output::{Output, Stream};
 use report_file::ReportFile;
@@ -111,7 +112,8 @@ fn carried_out(arguments: &Arguments, python: &Path, output: &Output) -> Result<
     let stage = Stage::set(&manifest, python).map_err(refuse(NOT_RUN))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.map_err(refuse(NOT_RUN))?.block_on(async {
-        let finished = carry_out(&order, &stage, output).await.map_err(|error| {
+        let interrupts = Interrupts::listen().map_err(refuse(NOT_RUN))?;
+        let finished = carry_out(&order, &stage, interrupts, output).await.map_err(|error| {
             let exit_code = if error.is_invalid() { INVALID } else { NOT_RUN };
             refuse(exit_code)(error)
         })?;

@@ -44,9 +44,6 @@ pub(crate) struct Order {
 /// Why a run has no report.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
-    /// Signals cannot be heard.
-    #[error("failed to listen for Ctrl-C: {0}")]
-    Signals(std::io::Error),
     /// The interpreter cannot be started.
     #[error("failed to start the master process: {0}")]
     Start(std::io::Error),
@@ -99,8 +96,12 @@ pub(crate) struct Finished {
 }
 
 /// Carries a run out until its report is there. The report is not acknowledged before [`Finished::leave`].
-pub(crate) async fn carry_out(order: &Order, stage: &Stage, output: &Output) -> Result<Finished, Error> {
-    let mut interrupts = Interrupts::listen().map_err(Error::Signals)?;
+pub(crate) async fn carry_out(
+    order: &Order,
+    stage: &Stage,
+    mut interrupts: Interrupts,
+    output: &Output,
+) -> Result<Finished, Error> {
     let mut master = child::spawn(&stage.master(&order.metrics_address), output).map_err(Error::Start)?;
     let control = until_ready(order, stage, &mut master, &mut interrupts, output).await?;
     let client = MasterClient::new(&control, stage.token())?;
@@ -121,6 +122,8 @@ pub(crate) async fn carry_out(order: &Order, stage: &Stage, output: &Output) -> 
     let Session { client, supervisor, master, interrupts, .. } = session;
     match ended {
         Ok(report) => Ok(Finished { report, client, supervisor, master, interrupts }),
+        // Whoever asks twice does not want to wait: dropping kills.
+        Err(Error::Quit) => Err(Error::Quit),
         Err(error) => {
             tokio::join!(supervisor.finish(Duration::ZERO), supervise::end(master));
             Err(error)
@@ -258,3 +261,7 @@ impl Finished {
         supervise::end(self.master).await;
     }
 }
+
+#[cfg(test)]
+#[path = "session_tests.rs"]
+mod tests;

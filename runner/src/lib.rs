@@ -3,6 +3,7 @@
 //! - [`reactor`]: the HTTP engine; sockets, parsers, timeouts and counters. Knows no Python.
 //! - [`control`]: the runner's side of the control protocol; [`deposit`]: what it leaves behind if it dies.
 //! - [`master`]: the control port, the metrics port and the clock of a run's master.
+//! - `client`: the engine as Python's `ClientSession` sees it; `bindings`: the module `aiotest._native`.
 //! - [`outbox`]: how a thread of ours wakes Python's loop.
 //! - [`run`]: `aiotest run`; the manifest, the child processes, progress and the table.
 //!
@@ -11,6 +12,8 @@
 
 #[cfg(feature = "python")]
 mod bindings;
+#[cfg(feature = "python")]
+pub mod client;
 mod clock;
 pub mod control;
 pub mod deposit;

@@ -13,6 +13,7 @@ use crate::master::Token;
 
 #[pymodule]
 fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    crate::client::register(module)?;
     module.add_class::<runner::Runner>()
 }
 

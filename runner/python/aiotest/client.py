@@ -1,0 +1,142 @@
+"""The HTTP client of a scenario: `ClientSession` and what belongs to it.
+
+The classes are Rust's (`aiotest._native`); here is what they ask of Python, at most once per reply and only when
+somebody looks: yarl and multidict objects, cookies, and the handlers of `events.stats_request`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import sys
+from collections.abc import Coroutine, Iterable, Mapping
+from contextvars import ContextVar
+from http.cookies import CookieError, SimpleCookie
+from importlib.metadata import PackageNotFoundError, version
+from types import FrameType
+from typing import Any, NamedTuple
+
+from multidict import CIMultiDict, CIMultiDictProxy
+from yarl import URL
+
+from aiotest import events, runners
+from aiotest._native import Call, ClientSession, ClientTimeout, CookieJar, Response
+
+__all__ = [
+    "Call",
+    "ClientSession",
+    "ClientTimeout",
+    "CookieJar",
+    "RequestInfo",
+    "Response",
+    "current_scope",
+]
+
+current_scope: ContextVar[Any] = ContextVar("current_scope", default=None)
+"""The `UserScope` of the user whose task this is; sessions made there belong to it. `None` outside of users."""
+
+
+class RequestInfo(NamedTuple):
+    """What was asked for, as aiohttp's class of that name."""
+
+    url: URL
+    method: str
+    headers: CIMultiDictProxy[str]
+    real_url: URL
+
+
+def _version() -> str:
+    try:
+        return version("aiotest-runner")
+    except PackageNotFoundError:
+        return "0"
+
+
+_DEFAULT_HEADERS = (("Accept", "*/*"), ("User-Agent", f"aiotest/{_version()}"))
+_scan_json = json.JSONDecoder().scan_once
+_notifications: set[asyncio.Task[None]] = set()
+
+
+def _session_headers(
+    given: Mapping[str, str] | Iterable[tuple[str, str]] | None, auth: tuple[str, str] | None
+) -> CIMultiDict[str]:
+    """A session's headers: the defaults under what the scenario gave."""
+    headers = CIMultiDict(given or ())
+    for name, value in _DEFAULT_HEADERS:
+        headers.setdefault(name, value)
+    if auth is not None:
+        try:
+            user, password = auth[:2]
+            credentials = base64.b64encode(f"{user}:{password}".encode()).decode()
+        except (TypeError, ValueError):
+            raise TypeError(f"auth must be a pair of user and password, not {type(auth).__name__}") from None
+        headers["Authorization"] = f"Basic {credentials}"
+    return headers
+
+
+def _url(text: str) -> URL:
+    return URL(text, encoded=True)
+
+
+def _headers(pairs: list[tuple[str, str]]) -> CIMultiDictProxy[str]:
+    return CIMultiDictProxy(CIMultiDict(pairs))
+
+
+def _request_info(method: str, url: str, block: bytes) -> RequestInfo:
+    lines = (line.partition(": ") for line in block.decode("utf-8", "surrogateescape").splitlines())
+    headers = _headers([(name, value) for name, _, value in lines])
+    return RequestInfo(_url(url), method, headers, _url(url))
+
+
+def _cookies(headers: CIMultiDictProxy[str]) -> SimpleCookie:
+    """The cookies that a reply sets. One that cannot be read is left out, as browsers do."""
+    cookies: SimpleCookie = SimpleCookie()
+    for value in headers.getall("Set-Cookie", ()):
+        try:
+            cookies.load(value)
+        except CookieError:
+            continue
+    return cookies
+
+
+async def _notify(name: str, method: str, milliseconds: float, length: int, error: str | None) -> None:
+    """Await the handlers of `stats_request`, in the task of the user whose call it was."""
+    await events.stats_request.notify(
+        runner=runners.global_runner,
+        request_name=name,
+        request_method=method,
+        response_time=milliseconds,
+        response_length=length,
+        error=error,
+    )
+
+
+def _notify_detached(name: str, method: str, milliseconds: float, length: int, error: str | None) -> None:
+    """Call the handlers in a task of their own: the call ended where nothing can be awaited."""
+    try:
+        loop = asyncio.get_running_loop()
+    except RuntimeError:
+        return  # collected after the loop: nobody is left to tell
+    notification: Coroutine[Any, Any, None] = _notify(name, method, milliseconds, length, error)
+    task = loop.create_task(notification)
+    _notifications.add(task)
+    task.add_done_callback(_notifications.discard)
+
+
+def _cancelled_by_timeout() -> bool:
+    """Whether the task that is being cancelled right now ran out of time: asked from inside of `cancel`.
+
+    asyncio cancels for a timeout as for anything else; only the canceller's own frame tells. That is
+    `Timeout._on_timeout`, or before Python 3.12 `wait_for`, whose inner future is done by its timer and
+    cancelled by anybody else.
+    """
+    frame: FrameType | None = sys._getframe(1)
+    if frame is not None and frame.f_code.co_name == "_cancel_and_wait":
+        # A coroutine's frame has the one that awaits it behind it.
+        frame = frame.f_back
+        if frame is None or frame.f_code.co_name != "wait_for":
+            return False
+        waiter = frame.f_locals.get("waiter")
+        return waiter is not None and waiter.done() and not waiter.cancelled()
+    return frame is not None and frame.f_code.co_name in ("_on_timeout", "_do_timeout")

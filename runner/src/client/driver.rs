@@ -1,0 +1,214 @@
+//! Drives the reactor from the event loop and resumes the tasks whose calls have got on: one callback per batch.
+//!
+//! One per process. It watches the reactor's descriptor on the loop that runs; a process that runs a second loop
+//! after the first (two `asyncio.run`) moves it there. Start at [`wait`] and [`Driver::drain`].
+
+use pyo3::exceptions::{PyKeyboardInterrupt, PyRuntimeError, PySystemExit};
+use pyo3::gc::{PyTraverseError, PyVisit};
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::PyDict;
+
+use super::waiter::Waiter;
+use crate::reactor::engine::engine;
+use crate::reactor::{CallId, Wake};
+
+/// The tasks that wait for one call, all for the same.
+struct Slot {
+    call: CallId,
+    wake: Wake,
+    first: Py<Waiter>,
+    others: Vec<Py<Waiter>>,
+}
+
+impl Slot {
+    fn waiters(&self) -> impl Iterator<Item = &Py<Waiter>> {
+        std::iter::once(&self.first).chain(&self.others)
+    }
+}
+
+/// The reactor's driver on the interpreter's side.
+#[pyclass(module = "aiotest._native")]
+pub(super) struct Driver {
+    event_loop: Option<Py<PyAny>>,
+    slots: Vec<Option<Slot>>,
+    ready: Vec<CallId>,
+}
+
+fn driver(py: Python<'_>) -> PyResult<&Bound<'_, Driver>> {
+    static DRIVER: PyOnceLock<Py<Driver>> = PyOnceLock::new();
+    let driver = DRIVER.get_or_try_init(py, || {
+        Py::new(py, Driver { event_loop: None, slots: Vec::new(), ready: Vec::new() })
+    })?;
+    Ok(driver.bind(py))
+}
+
+/// Makes sure that the running loop drives the reactor. Called before a call starts.
+pub(super) fn attach(py: Python<'_>) -> PyResult<()> {
+    let running = imported!(py, "asyncio", "get_running_loop")?.call0()?;
+    let driver = driver(py)?;
+    if driver.borrow().event_loop.as_ref().is_some_and(|known| known.is(&running)) {
+        return Ok(());
+    }
+    Driver::move_to(driver, running)
+}
+
+/// Waits until the call has got that far. `None`: it has, do not suspend.
+pub(super) fn wait(py: Python<'_>, call: CallId, wake: Wake) -> PyResult<Option<Py<PyAny>>> {
+    let driver = driver(py)?;
+    if driver.borrow().waits_otherwise(py, call, wake) {
+        if wake != Wake::Recorded {
+            return Err(PyRuntimeError::new_err(
+                "another task is reading this reply already, in another way",
+            ));
+        }
+        look_again(py, call)?;
+    }
+    if engine().lock().wait(call, wake) {
+        return Ok(None);
+    }
+    suspend(py, call, wake).map(Some)
+}
+
+/// A waiter for a call that the reactor has been told to name when it has got that far.
+pub(super) fn suspend(py: Python<'_>, call: CallId, wake: Wake) -> PyResult<Py<PyAny>> {
+    let driver = driver(py)?;
+    let event_loop = driver.borrow().event_loop.as_ref().map(|event_loop| event_loop.clone_ref(py));
+    let event_loop = event_loop.ok_or_else(|| PyRuntimeError::new_err("no event loop drives the calls"))?;
+    let waiter = Py::new(py, Waiter::new(call, event_loop))?;
+    let stale = driver.borrow_mut().keep(py, call, wake, waiter.clone_ref(py));
+    drop(stale);
+    Ok(waiter.into_any())
+}
+
+/// Has every task that waits for the call look again, soon: it was aborted.
+pub(super) fn look_again(py: Python<'_>, call: CallId) -> PyResult<()> {
+    let slot = driver(py)?.borrow_mut().take(call);
+    slot.iter().flat_map(Slot::waiters).try_for_each(|waiter| Waiter::wake_soon(waiter.bind(py)))
+}
+
+/// Cancels every task that waits for the call, soon.
+pub(super) fn cancel_waiters(py: Python<'_>, call: CallId) -> PyResult<()> {
+    let slot = driver(py)?.borrow_mut().take(call);
+    slot.iter().flat_map(Slot::waiters).try_for_each(|waiter| Waiter::cancel_soon(waiter.bind(py), None))
+}
+
+/// Has the loop call `callback`.
+pub(super) fn call_soon(py: Python<'_>, callback: &Py<PyAny>) -> PyResult<()> {
+    let event_loop = driver(py)?.borrow().event_loop.as_ref().map(|event_loop| event_loop.clone_ref(py));
+    if let Some(event_loop) = event_loop {
+        event_loop.bind(py).call_method1(intern!(py, "call_soon"), (callback,))?;
+    }
+    Ok(())
+}
+
+impl Driver {
+    fn move_to(slf: &Bound<'_, Self>, running: Bound<'_, PyAny>) -> PyResult<()> {
+        let py = slf.py();
+        let fd = engine().fd();
+        let known = slf.borrow().event_loop.as_ref().map(|known| known.clone_ref(py));
+        if let Some(known) = known.as_ref().map(|known| known.bind(py))
+            && !known.call_method0("is_closed")?.is_truthy()?
+        {
+            if known.call_method0("is_running")?.is_truthy()? {
+                let text = "calls can be made from one event loop at a time; another one is running";
+                return Err(PyRuntimeError::new_err(text));
+            }
+            known.call_method1("remove_reader", (fd,))?;
+        }
+        // In a context of its own, so that no context of the scenario is kept or found entered.
+        let context = py.import("contextvars")?.getattr("Context")?.call0()?;
+        context.call_method1("run", (running.getattr("add_reader")?, fd, slf.getattr("drain")?))?;
+        let (slots, known) = {
+            let mut driver = slf.borrow_mut();
+            (std::mem::take(&mut driver.slots), driver.event_loop.replace(running.unbind()))
+        };
+        drop((slots, known));
+        Ok(())
+    }
+
+    fn waits_otherwise(&self, py: Python<'_>, call: CallId, wake: Wake) -> bool {
+        let slot = self.slots.get(call.index()).and_then(Option::as_ref);
+        let slot = slot.filter(|slot| slot.call == call && slot.wake != wake);
+        slot.is_some_and(|slot| slot.waiters().any(|waiter| waiter.borrow(py).is_pending()))
+    }
+
+    /// Keeps the waiter until the call is ready; returns what that pushes out, to be dropped unborrowed.
+    fn keep(&mut self, py: Python<'_>, call: CallId, wake: Wake, waiter: Py<Waiter>) -> Option<Slot> {
+        let index = call.index();
+        if self.slots.len() <= index {
+            self.slots.resize_with(index + 1, || None);
+        }
+        if let Some(slot) = &mut self.slots[index]
+            && slot.call == call
+            && slot.waiters().any(|waiter| waiter.borrow(py).is_pending())
+        {
+            slot.others.push(waiter);
+            return None;
+        }
+        self.slots[index].replace(Slot { call, wake, first: waiter, others: Vec::new() })
+    }
+
+    fn take(&mut self, call: CallId) -> Option<Slot> {
+        self.slots.get_mut(call.index())?.take_if(|slot| slot.call == call)
+    }
+
+    fn report(slf: &Bound<'_, Self>, error: PyErr) {
+        let py = slf.py();
+        let event_loop = slf.borrow().event_loop.as_ref().map(|event_loop| event_loop.clone_ref(py));
+        let told = event_loop.map_or(Ok(()), |event_loop| {
+            let context = PyDict::new(py);
+            context.set_item("message", "a task could not be resumed after its call")?;
+            context.set_item("exception", error.value(py))?;
+            event_loop.bind(py).call_method1("call_exception_handler", (context,)).map(drop)
+        });
+        if let Err(unheard) = told {
+            unheard.write_unraisable(py, None);
+        }
+    }
+}
+
+#[pymethods]
+impl Driver {
+    /// The loop's callback: does the I/O that is due and resumes the tasks whose calls have got on.
+    ///
+    /// What one step raises never keeps the others from being resumed. Tasks keep their exceptions; only
+    /// `KeyboardInterrupt` and `SystemExit` come through here, and stop the loop after the batch.
+    fn drain(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let py = slf.py();
+        let mut ready = std::mem::take(&mut slf.borrow_mut().ready);
+        engine().drive(&mut ready);
+        let mut stop = None;
+        for call in ready.drain(..) {
+            let slot = slf.borrow_mut().take(call);
+            for waiter in slot.iter().flat_map(Slot::waiters) {
+                let Err(error) = Waiter::wake(waiter.bind(py)) else { continue };
+                if error.is_instance_of::<PyKeyboardInterrupt>(py) || error.is_instance_of::<PySystemExit>(py)
+                {
+                    stop.get_or_insert(error);
+                } else {
+                    Self::report(slf, error);
+                }
+            }
+        }
+        slf.borrow_mut().ready = ready;
+        stop.map_or(Ok(()), Err)
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.event_loop)?;
+        for slot in self.slots.iter().flatten() {
+            visit.call(&slot.first)?;
+            for waiter in &slot.others {
+                visit.call(waiter)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn __clear__(&mut self) {
+        self.event_loop = None;
+        self.slots.clear();
+    }
+}

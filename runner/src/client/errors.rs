@@ -1,0 +1,119 @@
+//! Failures of the engine as Python exceptions, and who cancelled a call.
+
+use std::sync::Arc;
+
+use pyo3::exceptions::asyncio::CancelledError;
+use pyo3::exceptions::{PyGeneratorExit, PyTimeoutError};
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+
+use crate::reactor::Abort;
+use crate::reactor::failure::{Failure, FailureKind};
+use crate::reactor::request::{HeaderBlock, Target};
+use crate::reactor::response::Head;
+
+/// What a call asked for, as exceptions and `request_info` tell it.
+#[derive(Clone)]
+pub(super) struct Asked {
+    pub(super) method: Arc<str>,
+    pub(super) target: Arc<Target>,
+    pub(super) headers: Arc<HeaderBlock>,
+}
+
+impl Asked {
+    /// As aiohttp's `RequestInfo`.
+    pub(super) fn info<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let headers = PyBytes::new(py, self.headers.as_bytes());
+        let make = imported!(py, "aiotest.client", "_request_info")?;
+        make.call1((&*self.method, self.target.url.as_str(), headers))
+    }
+}
+
+/// The exception of a call that has no whole reply. It says that the call has been recorded.
+pub(super) fn of_failure(py: Python<'_>, failure: &Failure, asked: &Asked, head: Option<&Head>) -> PyErr {
+    let made = (|| {
+        let authority = &head.map_or(&asked.target, |head| &head.target).authority;
+        imported!(py, "aiotest.exception", "_of_failure")?.call1((
+            kind_name(failure.kind),
+            &failure.text,
+            asked.info(py)?,
+            (&authority.host, authority.port, authority.tls),
+            head.is_some(),
+        ))
+    })();
+    let error = made.map_or_else(|error| error, PyErr::from_value);
+    mark_recorded(py, &error);
+    error
+}
+
+/// `ClientResponseError` of a status of 400 or more.
+pub(super) fn of_status(py: Python<'_>, head: &Head, asked: &Asked, headers: &Bound<'_, PyAny>) -> PyErr {
+    let made = (|| {
+        let make = imported!(py, "aiotest.exception", "_of_status")?;
+        make.call1((asked.info(py)?, head.status, &head.reason, headers))
+    })();
+    made.map_or_else(|error| error, PyErr::from_value)
+}
+
+/// The body cannot be had any more: released, or left behind.
+pub(super) fn closed(py: Python<'_>) -> PyErr {
+    let made = imported!(py, "aiotest.exception", "ClientConnectionError")
+        .and_then(|class| class.call1(("Connection closed",)));
+    made.map_or_else(|error| error, PyErr::from_value)
+}
+
+/// What was given is no URL that a call can be made to.
+pub(super) fn invalid_url(py: Python<'_>, url: &str, reason: &str) -> PyErr {
+    let made = imported!(py, "aiotest.exception", "InvalidURL").and_then(|class| class.call1((url, reason)));
+    made.map_or_else(|error| error, PyErr::from_value)
+}
+
+/// Says on an exception that its call has been recorded.
+pub(super) fn mark_recorded(py: Python<'_>, error: &PyErr) {
+    // An exception class with `__slots__` cannot carry the mark; its call has been recorded all the same.
+    let _ = error.value(py).setattr(intern!(py, "aiotest_recorded"), true);
+}
+
+/// Whether the exception is one of a recorded call.
+pub(super) fn is_recorded(error: &Bound<'_, PyAny>) -> bool {
+    let mark = error.getattr_opt(intern!(error.py(), "aiotest_recorded"));
+    mark.is_ok_and(|mark| mark.is_some_and(|mark| mark.is_truthy().unwrap_or(false)))
+}
+
+/// As what a call is cut when a waiting task is cancelled: called from `cancel` only, whose caller tells a timeout from
+/// a plain cancel.
+pub(super) fn canceller(py: Python<'_>) -> PyResult<Abort> {
+    let timed_out = imported!(py, "aiotest.client", "_cancelled_by_timeout")?.call0()?.is_truthy()?;
+    Ok(if timed_out { Abort::TimedOut } else { Abort::Cancelled })
+}
+
+/// As what a call is cut when this was thrown into it.
+pub(super) fn abort_of(py: Python<'_>, error: &PyErr) -> Abort {
+    if error.is_instance_of::<CancelledError>(py) {
+        Abort::Cancelled
+    } else if error.is_instance_of::<PyTimeoutError>(py) {
+        Abort::TimedOut
+    } else if error.is_instance_of::<PyGeneratorExit>(py) {
+        Abort::Collected
+    } else {
+        Abort::Cancelled
+    }
+}
+
+fn kind_name(kind: FailureKind) -> &'static str {
+    match kind {
+        FailureKind::NameNotFound => "name_not_found",
+        FailureKind::Refused => "refused",
+        FailureKind::Unreachable => "unreachable",
+        FailureKind::ConnectTimeout => "connect_timeout",
+        FailureKind::ReadTimeout => "read_timeout",
+        FailureKind::TotalTimeout => "total_timeout",
+        FailureKind::Reset => "reset",
+        FailureKind::Closed => "closed",
+        FailureKind::NoHttp => "no_http",
+        FailureKind::Tls => "tls",
+        FailureKind::Redirects => "redirects",
+        FailureKind::Generator => "generator",
+    }
+}

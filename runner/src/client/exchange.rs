@@ -1,0 +1,98 @@
+//! One started call, from the client's side: it is recorded once, whoever lets go of it and however.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use pyo3::exceptions::asyncio::CancelledError;
+use pyo3::prelude::*;
+
+use super::scope::Scope;
+use super::{driver, notify};
+use crate::reactor::engine::engine;
+use crate::reactor::request::Request;
+use crate::reactor::{Abort, CallId, Leave, Record, Wake};
+
+/// A started call. Shared by the objects that speak for it; the last one to go aborts what is not recorded.
+/// It holds no Python object, so that it may be shared without the garbage collector knowing.
+pub(super) struct Exchange {
+    pub(super) id: CallId,
+    scope: Option<Arc<Scope>>,
+    /// It has been recorded.
+    over: AtomicBool,
+}
+
+impl Exchange {
+    /// Starts the call, and says whether its head is there already.
+    pub(super) fn start(
+        py: Python<'_>,
+        request: Request,
+        scope: Option<Arc<Scope>>,
+    ) -> PyResult<(Arc<Self>, bool)> {
+        driver::attach(py)?;
+        if scope.as_ref().is_some_and(|scope| scope.is_retired()) {
+            return Err(CancelledError::new_err("the user is being stopped: no new call starts"));
+        }
+        let started = {
+            let mut reactor = engine().lock();
+            reactor.start(request).map(|id| (id, reactor.wait(id, Wake::Head)))
+        };
+        let (id, there) = started.map_err(|refused| CancelledError::new_err(refused.to_string()))?;
+        if let Some(scope) = &scope {
+            scope.opened(id);
+        }
+        Ok((Arc::new(Self { id, scope, over: AtomicBool::new(false) }), there))
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        self.over.load(Ordering::Relaxed)
+    }
+
+    /// The scenario is done with the call. `Some`: it has been recorded.
+    pub(super) fn leave(&self, py: Python<'_>, leave: Leave) -> Option<Record> {
+        let record = engine().lock().leave(self.id, leave);
+        self.settle(py, record)
+    }
+
+    /// Cuts the call, unless it has been recorded.
+    pub(super) fn abort(&self, py: Python<'_>, by: Abort) -> Option<Record> {
+        let record = {
+            let mut reactor = engine().lock();
+            reactor.abort(self.id, by);
+            reactor.record_of(self.id).cloned()
+        };
+        self.settle(py, record)
+    }
+
+    /// The record, if there is one by now.
+    pub(super) fn record(&self, py: Python<'_>) -> Option<Record> {
+        let record = engine().lock().record_of(self.id).cloned();
+        self.settle(py, record)
+    }
+
+    fn settle(&self, py: Python<'_>, record: Option<Record>) -> Option<Record> {
+        if record.is_some()
+            && !self.over.swap(true, Ordering::Relaxed)
+            && let Some(scope) = &self.scope
+        {
+            scope.closed(py, self.id);
+        }
+        record
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        if !self.is_over() {
+            // An interpreter that is shutting down has no handlers to tell.
+            let told = Python::try_attach(|py| {
+                if let Some(record) = self.abort(py, Abort::Collected) {
+                    notify::detached(py, &record);
+                }
+            });
+            if told.is_none() {
+                engine().lock().abort(self.id, Abort::Collected);
+            }
+        }
+        engine().lock().release(self.id);
+    }
+}

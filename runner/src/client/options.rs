@@ -1,0 +1,95 @@
+//! The keywords of one call.
+
+use std::sync::Arc;
+
+use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyString};
+
+use super::timeout;
+use crate::reactor::request::Timeouts;
+
+/// How many redirects a call follows unless it says otherwise.
+const MAX_REDIRECTS: u32 = 10;
+
+/// What a call was given besides its URL.
+#[derive(Default)]
+pub(super) struct Options<'py> {
+    pub(super) name: Option<Arc<str>>,
+    pub(super) params: Option<Bound<'py, PyAny>>,
+    pub(super) data: Option<Bound<'py, PyAny>>,
+    pub(super) json: Option<Bound<'py, PyAny>>,
+    pub(super) headers: Option<Bound<'py, PyAny>>,
+    pub(super) cookies: Option<Bound<'py, PyAny>>,
+    pub(super) timeouts: Option<Timeouts>,
+    allow_redirects: Option<bool>,
+    max_redirects: Option<u32>,
+    pub(super) raise_for_status: Option<bool>,
+}
+
+impl<'py> Options<'py> {
+    /// Reads the keywords. One that is unknown, or not built, is named in the error.
+    pub(super) fn read(keywords: Option<&Bound<'py, PyDict>>) -> PyResult<Self> {
+        let mut options = Self::default();
+        let Some(keywords) = keywords else { return Ok(options) };
+        for (keyword, value) in keywords {
+            let keyword = keyword.cast_into::<PyString>()?;
+            let keyword = keyword.to_cow()?;
+            if value.is_none() {
+                // As in aiohttp: the session's own, or nothing.
+                known(&keyword)?;
+                continue;
+            }
+            options.set(&keyword, value)?;
+        }
+        if options.data.is_some() && options.json.is_some() {
+            return Err(PyValueError::new_err("data and json cannot be given at the same time"));
+        }
+        Ok(options)
+    }
+
+    fn set(&mut self, keyword: &str, value: Bound<'py, PyAny>) -> PyResult<()> {
+        match keyword {
+            "name" => self.name = Some(Arc::from(value.cast::<PyString>()?.to_cow()?.as_ref())),
+            "params" => self.params = Some(value),
+            "data" => self.data = Some(value),
+            "json" => self.json = Some(value),
+            "headers" => self.headers = Some(value),
+            "cookies" => self.cookies = Some(value),
+            "timeout" => self.timeouts = Some(timeout::limits(&value)?),
+            "allow_redirects" => self.allow_redirects = Some(value.is_truthy()?),
+            "max_redirects" => self.max_redirects = Some(value.extract()?),
+            "raise_for_status" => self.raise_for_status = Some(value.is_truthy()?),
+            _ => known(keyword)?,
+        }
+        Ok(())
+    }
+
+    /// How many redirects are followed.
+    pub(super) fn redirects(&self, unless_told: bool) -> u32 {
+        if self.allow_redirects.unwrap_or(unless_told) {
+            self.max_redirects.unwrap_or(MAX_REDIRECTS)
+        } else {
+            0
+        }
+    }
+}
+
+fn known(keyword: &str) -> PyResult<()> {
+    const KNOWN: [&str; 10] = [
+        "name",
+        "params",
+        "data",
+        "json",
+        "headers",
+        "cookies",
+        "timeout",
+        "allow_redirects",
+        "max_redirects",
+        "raise_for_status",
+    ];
+    if KNOWN.contains(&keyword) {
+        return Ok(());
+    }
+    Err(PyTypeError::new_err(format!("a call takes no argument `{keyword}` (it takes {})", KNOWN.join(", "))))
+}

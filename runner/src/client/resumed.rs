@@ -1,0 +1,69 @@
+//! What an awaitable does when it is sent into, and how that is said in Python's iterator protocol.
+
+use pyo3::exceptions::{PyStopIteration, PyTypeError};
+use pyo3::prelude::*;
+use pyo3::types::PyType;
+
+/// One step of an awaitable that raised nothing.
+pub(super) enum Resumed {
+    /// It waits for this object: yield it to the task.
+    Suspended(Py<PyAny>),
+    /// It is over with this value.
+    Returned(Py<PyAny>),
+}
+
+/// A step as `__next__` and `send` give it: a value is a `StopIteration`.
+pub(super) fn give(step: PyResult<Resumed>) -> PyResult<Py<PyAny>> {
+    match step? {
+        Resumed::Suspended(waiter) => Ok(waiter),
+        Resumed::Returned(value) => Err(PyStopIteration::new_err((value,))),
+    }
+}
+
+/// Sends `None` into a Python coroutine.
+pub(super) fn send(coroutine: &Bound<'_, PyAny>) -> PyResult<Resumed> {
+    let py = coroutine.py();
+    stepped(py, coroutine.call_method1(pyo3::intern!(py, "send"), (py.None(),)))
+}
+
+/// Throws `error` into a Python coroutine.
+pub(super) fn throw(coroutine: &Bound<'_, PyAny>, error: PyErr) -> PyResult<Resumed> {
+    let py = coroutine.py();
+    stepped(py, coroutine.call_method1(pyo3::intern!(py, "throw"), (error.into_value(py),)))
+}
+
+fn stepped(py: Python<'_>, step: PyResult<Bound<'_, PyAny>>) -> PyResult<Resumed> {
+    match step {
+        Ok(waiter) => Ok(Resumed::Suspended(waiter.unbind())),
+        Err(error) if error.is_instance_of::<PyStopIteration>(py) => {
+            Ok(Resumed::Returned(error.value(py).getattr("value")?.unbind()))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// The exception that `throw` was called with, in its old form (class, value) or its new one (instance).
+pub(super) fn thrown(kind: &Bound<'_, PyAny>, value: Option<&Bound<'_, PyAny>>) -> PyErr {
+    let value = value.filter(|value| !value.is_none());
+    match (kind.cast::<PyType>(), value) {
+        (Err(_), _) => PyErr::from_value(kind.clone()),
+        (Ok(class), Some(value)) if value.is_instance(class).unwrap_or(false) => {
+            PyErr::from_value(value.clone())
+        }
+        (Ok(class), value) => {
+            let made = match value {
+                Some(value) => class.call1((value,)),
+                None => class.call0(),
+            };
+            made.map_or_else(|error| error, PyErr::from_value)
+        }
+    }
+}
+
+/// `send` of anything but `None`: nothing here asks for a value.
+pub(super) fn only_none(value: &Bound<'_, PyAny>) -> PyResult<()> {
+    if value.is_none() {
+        return Ok(());
+    }
+    Err(PyTypeError::new_err("only None can be sent into a call"))
+}

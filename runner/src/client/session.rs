@@ -1,0 +1,346 @@
+//! `ClientSession`: a user's own connections, cookies and headers; each method makes a [`Call`].
+
+use std::sync::{Arc, LazyLock};
+
+use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
+use pyo3::gc::{PyTraverseError, PyVisit};
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+use super::call::{Call, Prepared};
+use super::cookies::{self, CookieJar};
+use super::errors;
+use super::options::Options;
+use super::payload::{self, Payload};
+use super::scope::{Scope, UserScope};
+use super::step::Step;
+use super::target::Targets;
+use super::timeout::{self, ClientTimeout};
+use crate::reactor::SessionId;
+use crate::reactor::engine::engine;
+use crate::reactor::request::{HeaderBlock, Request, Timeouts};
+
+/// Bytes of a body that are read ahead of the scenario.
+const READ_AHEAD: usize = 64 * 1024;
+
+/// A user's HTTP session.
+#[pyclass(module = "aiotest._native", subclass, weakref, dict)]
+pub(super) struct ClientSession {
+    id: SessionId,
+    closed: bool,
+    targets: Arc<Targets>,
+    scope: Option<Arc<Scope>>,
+    /// What the scenario sees and may change.
+    headers: Option<Py<PyAny>>,
+    /// The version of `headers` that `block` was made of.
+    version: u64,
+    block: Arc<HeaderBlock>,
+    /// Cookies of every call, where there is no base URL to keep them for.
+    cookies: Option<String>,
+    timeouts: Timeouts,
+    raise_for_status: bool,
+    json_serialize: Option<Py<PyAny>>,
+    read_ahead: usize,
+}
+
+impl ClientSession {
+    fn call<'py>(
+        slf: &Bound<'py, Self>,
+        method: &Method,
+        url: &Bound<'py, PyAny>,
+        keywords: Option<&Bound<'py, PyDict>>,
+    ) -> PyResult<Call> {
+        Self::refresh_headers(slf)?;
+        let py = slf.py();
+        let options = Options::read(keywords)?;
+        let session = slf.borrow();
+        if session.closed {
+            return Err(PyRuntimeError::new_err("Session is closed"));
+        }
+        let target = session.targets.target(url, options.params.as_ref())?;
+        let payload = match (&options.data, &options.json, &session.json_serialize) {
+            (Some(data), _, _) => Some(payload::of_data(data)?),
+            (None, Some(json), Some(serialize)) => Some(payload::of_json(serialize.bind(py), json)?),
+            _ => None,
+        };
+        let request = Request {
+            session: session.id,
+            method: Arc::clone(&method.name),
+            target,
+            name: options.name.clone(),
+            headers: session.headers_of(&options, payload.as_ref())?,
+            cookies: session.cookies_of(&options)?,
+            body: payload.map(|payload| payload.body).unwrap_or_default(),
+            redirects: options.redirects(method.follows),
+            timeouts: options.timeouts.unwrap_or(session.timeouts),
+            read_ahead: session.read_ahead,
+        };
+        let raise_for_status = options.raise_for_status.unwrap_or(session.raise_for_status);
+        let scope = session.scope.clone();
+        drop(session);
+        Ok(Call::new(slf.clone().unbind(), Prepared { request, scope, raise_for_status }))
+    }
+
+    fn headers_of(&self, options: &Options<'_>, payload: Option<&Payload>) -> PyResult<Arc<HeaderBlock>> {
+        let mut block = match &options.headers {
+            Some(headers) => Arc::new(payload::add_headers(&self.block, headers)?),
+            None => Arc::clone(&self.block),
+        };
+        if let Some(payload) = payload
+            && !block.contains("content-type")
+        {
+            let pushed = Arc::make_mut(&mut block).push("Content-Type", payload.content_type.as_bytes());
+            pushed.map_err(|error| payload::header_error(&error))?;
+        }
+        Ok(block)
+    }
+
+    fn cookies_of(&self, options: &Options<'_>) -> PyResult<Option<String>> {
+        let Some(cookies) = &options.cookies else { return Ok(self.cookies.clone()) };
+        let own = payload::cookie_header(&payload::cookie_pairs(cookies)?);
+        Ok(match (&self.cookies, own) {
+            (Some(session), Some(own)) => Some(format!("{session}; {own}")),
+            (session, own) => own.or_else(|| session.clone()),
+        })
+    }
+
+    /// The scenario may have changed `session.headers` since the last call.
+    fn refresh_headers(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let py = slf.py();
+        let (headers, known) = {
+            let session = slf.borrow();
+            (session.headers.as_ref().map(|headers| headers.clone_ref(py)), session.version)
+        };
+        let Some(headers) = headers else { return Ok(()) };
+        let headers = headers.bind(py);
+        let version = imported!(py, "multidict", "getversion")?.call1((headers,))?.extract::<u64>()?;
+        if version != known {
+            let block = Arc::new(payload::add_headers(&HeaderBlock::default(), headers)?);
+            let mut session = slf.borrow_mut();
+            session.version = version;
+            session.block = block;
+        }
+        Ok(())
+    }
+
+    fn shut(&mut self) {
+        if !std::mem::replace(&mut self.closed, true) {
+            engine().lock().close_session(self.id);
+        }
+    }
+}
+
+/// A method as it goes on the wire, and whether it follows redirects unless told otherwise.
+struct Method {
+    name: Arc<str>,
+    follows: bool,
+}
+
+macro_rules! methods {
+    ($($constant:ident = $name:literal, $follows:literal;)*) => {
+        $(static $constant: LazyLock<Method> =
+            LazyLock::new(|| Method { name: Arc::from($name), follows: $follows });)*
+    };
+}
+
+methods! {
+    GET = "GET", true;
+    POST = "POST", true;
+    PUT = "PUT", true;
+    PATCH = "PATCH", true;
+    DELETE = "DELETE", true;
+    OPTIONS = "OPTIONS", true;
+    HEAD = "HEAD", false;
+}
+
+#[pymethods]
+impl ClientSession {
+    #[new]
+    #[pyo3(signature = (base_url=None, *, headers=None, cookies=None, auth=None, json_serialize=None,
+        raise_for_status=false, timeout=None, read_bufsize=None, **others))]
+    #[allow(clippy::too_many_arguments, reason = "the keywords of aiohttp's ClientSession")]
+    fn new(
+        py: Python<'_>,
+        base_url: Option<&Bound<'_, PyAny>>,
+        headers: Option<&Bound<'_, PyAny>>,
+        cookies: Option<&Bound<'_, PyAny>>,
+        auth: Option<&Bound<'_, PyAny>>,
+        json_serialize: Option<Py<PyAny>>,
+        raise_for_status: bool,
+        timeout: Option<&Bound<'_, PyAny>>,
+        read_bufsize: Option<usize>,
+        others: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<Self> {
+        if let Some((keyword, _)) = others.and_then(|others| others.iter().next()) {
+            return Err(PyTypeError::new_err(format!("ClientSession takes no argument `{keyword}`")));
+        }
+        let base = base_url.map(|url| url.str()).transpose()?;
+        let base = base.as_ref().map(|text| text.to_cow()).transpose()?;
+        let targets = Targets::of(base.as_deref()).map_err(|error| {
+            errors::invalid_url(py, base.as_deref().unwrap_or_default(), &error.to_string())
+        })?;
+        let pairs = cookies.map(payload::cookie_pairs).transpose()?.unwrap_or_default();
+        let timeouts = timeout.map(timeout::limits).transpose()?.unwrap_or_default();
+        let headers = imported!(py, "aiotest.client", "_session_headers")?.call1((headers, auth))?;
+        let json_serialize = match json_serialize {
+            Some(serialize) => serialize,
+            None => imported!(py, "json", "dumps")?.clone().unbind(),
+        };
+        let scope = imported!(py, "aiotest.client", "current_scope")?.call_method0("get")?;
+        let scope = scope.cast::<UserScope>().ok().map(|scope| scope.borrow().scope());
+        let id = engine().lock().open_session();
+        if let Some(target) = targets.base() {
+            cookies::keep(id, target, &pairs);
+        }
+        Ok(Self {
+            id,
+            closed: false,
+            cookies: payload::cookie_header(&pairs).filter(|_| targets.base().is_none()),
+            targets,
+            scope,
+            headers: Some(headers.unbind()),
+            version: 0,
+            block: Arc::default(),
+            timeouts,
+            raise_for_status,
+            json_serialize: Some(json_serialize),
+            read_ahead: read_bufsize.unwrap_or(READ_AHEAD),
+        })
+    }
+
+    #[pyo3(signature = (url, **options))]
+    fn get(
+        slf: &Bound<'_, Self>,
+        url: &Bound<'_, PyAny>,
+        options: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<Call> {
+        Self::call(slf, &GET, url, options)
+    }
+
+    #[pyo3(signature = (url, **options))]
+    fn post(
+        slf: &Bound<'_, Self>,
+        url: &Bound<'_, PyAny>,
+        options: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<Call> {
+        Self::call(slf, &POST, url, options)
+    }
+
+    #[pyo3(signature = (url, **options))]
+    fn put(
+        slf: &Bound<'_, Self>,
+        url: &Bound<'_, PyAny>,
+        options: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<Call> {
+        Self::call(slf, &PUT, url, options)
+    }
+
+    #[pyo3(signature = (url, **options))]
+    fn patch(
+        slf: &Bound<'_, Self>,
+        url: &Bound<'_, PyAny>,
+        options: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<Call> {
+        Self::call(slf, &PATCH, url, options)
+    }
+
+    #[pyo3(signature = (url, **options))]
+    fn delete(
+        slf: &Bound<'_, Self>,
+        url: &Bound<'_, PyAny>,
+        options: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<Call> {
+        Self::call(slf, &DELETE, url, options)
+    }
+
+    #[pyo3(signature = (url, **options))]
+    fn head(
+        slf: &Bound<'_, Self>,
+        url: &Bound<'_, PyAny>,
+        options: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<Call> {
+        Self::call(slf, &HEAD, url, options)
+    }
+
+    #[pyo3(signature = (url, **options))]
+    fn options(
+        slf: &Bound<'_, Self>,
+        url: &Bound<'_, PyAny>,
+        options: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<Call> {
+        Self::call(slf, &OPTIONS, url, options)
+    }
+
+    #[pyo3(signature = (method, url, **options))]
+    fn request(
+        slf: &Bound<'_, Self>,
+        method: &str,
+        url: &Bound<'_, PyAny>,
+        options: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<Call> {
+        let name = method.to_ascii_uppercase();
+        let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
+        if name.is_empty() || !name.bytes().all(token) {
+            return Err(PyValueError::new_err(format!("`{method}` is not a method")));
+        }
+        let follows = name != "HEAD";
+        Self::call(slf, &Method { name: Arc::from(name), follows }, url, options)
+    }
+
+    /// Closes the connections; calls still open are cut.
+    fn close(slf: &Bound<'_, Self>) -> Step {
+        slf.borrow_mut().shut();
+        Step::value(slf.py().None())
+    }
+
+    #[getter]
+    fn closed(&self) -> bool {
+        self.closed
+    }
+
+    /// The headers of every call; changes count from the next call on.
+    #[getter]
+    fn headers(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        self.headers.as_ref().map(|headers| headers.clone_ref(py))
+    }
+
+    #[getter]
+    fn cookie_jar(&self) -> CookieJar {
+        CookieJar::of(self.id, Arc::clone(&self.targets))
+    }
+
+    #[getter]
+    fn timeout(&self) -> ClientTimeout {
+        self.timeouts.into()
+    }
+
+    fn __aenter__(slf: &Bound<'_, Self>) -> Step {
+        Step::value(slf.clone().into_any().unbind())
+    }
+
+    #[pyo3(signature = (*_error))]
+    fn __aexit__(slf: &Bound<'_, Self>, _error: &Bound<'_, pyo3::types::PyTuple>) -> Step {
+        Self::close(slf)
+    }
+
+    fn __repr__(&self) -> String {
+        let base = self.targets.base().map_or("", |base| base.url.as_str());
+        format!("<ClientSession {base}{}>", if self.closed { "closed" } else { "" })
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.headers)?;
+        visit.call(&self.json_serialize)
+    }
+
+    fn __clear__(&mut self) {
+        self.headers = None;
+        self.json_serialize = None;
+    }
+}
+
+impl Drop for ClientSession {
+    fn drop(&mut self) {
+        self.shut();
+    }
+}

@@ -9,6 +9,7 @@ mod figures;
 mod interrupts;
 mod manifest;
 mod master_client;
+mod metrics;
 mod output;
 mod plan;
 mod progress;
@@ -23,16 +24,15 @@ mod table;
 mod yaml;
 
 use std::error::Error as StdError;
-use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use aiotest_core::run::RunSpec;
 use clap::Parser;
 
 pub use progress::{Watch, show_progress};
 
 use interrupts::Interrupts;
-use manifest::Manifest;
 use output::{Output, Stream};
 use report_file::ReportFile;
 use session::{Order, carry_out};
@@ -44,9 +44,6 @@ const INVALID: i32 = 2;
 const NOT_RUN: i32 = 3;
 /// Exit code of a command line or a manifest that cannot be used.
 const USAGE: i32 = 64;
-/// Where `/metrics` is served if nothing else is asked for.
-const METRICS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8089);
-
 /// Carry out a LoadTest manifest on this machine, with processes of its own and no cluster
 #[derive(Debug, Parser)]
 #[command(
@@ -81,10 +78,20 @@ pub fn run_manifest(argv: &[String], python: &Path) -> i32 {
         }
     };
     let output = Output::of_process();
-    carried_out(&arguments, python, &output).unwrap_or_else(|refusal| {
-        output.line(Stream::Err, &format!("aiotest: {}", with_causes(&*refusal.error)));
-        refusal.exit_code
-    })
+    told(manifest_carried_out(&arguments, python, &output), &output)
+}
+
+/// Carries out the run that `plan` says (the JSON of a [`RunSpec`]) as [`run_manifest`] does once it has read its
+/// manifest, and returns the same exit codes. The aiotestfile stays where it is.
+pub fn run_plan(plan: &str, metrics_address: SocketAddr, python: &Path) -> i32 {
+    let output = Output::of_process();
+    let attempt = || {
+        let spec: RunSpec = serde_json::from_str(plan).map_err(refuse(USAGE))?;
+        let metrics = metrics::address(Some(metrics_address), &output).map_err(refuse(USAGE))?;
+        let stage = Stage::set(python).map_err(refuse(NOT_RUN))?;
+        carried_out(&spec, metrics, &stage, None, &output)
+    };
+    told(attempt(), &output)
 }
 
 /// Why there is no verdict.
@@ -97,8 +104,16 @@ fn refuse<E: StdError + 'static>(exit_code: i32) -> impl FnOnce(E) -> Refusal {
     move |error| Refusal { exit_code, error: Box::new(error) }
 }
 
+/// The exit code, once a refusal has been printed.
+fn told(outcome: Result<i32, Refusal>, output: &Output) -> i32 {
+    outcome.unwrap_or_else(|refusal| {
+        output.line(Stream::Err, &format!("aiotest: {}", with_causes(&*refusal.error)));
+        refusal.exit_code
+    })
+}
+
 /// Everything between the command line and the exit code.
-fn carried_out(arguments: &Arguments, python: &Path, output: &Output) -> Result<i32, Refusal> {
+fn manifest_carried_out(arguments: &Arguments, python: &Path, output: &Output) -> Result<i32, Refusal> {
     let manifest = manifest::load(&arguments.path).map_err(|error| {
         let exit_code = if error.is_missing_source() { NOT_RUN } else { USAGE };
         refuse(exit_code)(error)
@@ -106,14 +121,30 @@ fn carried_out(arguments: &Arguments, python: &Path, output: &Output) -> Result<
     for note in &manifest.notes {
         output.line(Stream::Err, &format!("aiotest: {note}"));
     }
-    let order = order(&manifest, arguments, output)?;
+    let metrics = metrics::address(arguments.metrics_address, output).map_err(refuse(USAGE))?;
     let report_file =
         arguments.report_json.as_deref().map(ReportFile::at).transpose().map_err(refuse(USAGE))?;
-    let stage = Stage::set(&manifest, python).map_err(refuse(NOT_RUN))?;
+    let stage = Stage::set(python).map_err(refuse(NOT_RUN))?;
+    let aiotestfile = stage.write_sources(&manifest.files, &manifest.aiotestfile).map_err(refuse(NOT_RUN))?;
+    let id = stage::random_hex(8).map_err(refuse(NOT_RUN))?;
+    let spec = plan::run_spec(&manifest.load_test, &id, &aiotestfile);
+    carried_out(&spec, metrics, &stage, report_file, output)
+}
+
+/// The run itself, its report and its table.
+fn carried_out(
+    spec: &RunSpec,
+    metrics: SocketAddr,
+    stage: &Stage,
+    report_file: Option<ReportFile>,
+    output: &Output,
+) -> Result<i32, Refusal> {
+    stage.write_plan(spec).map_err(refuse(NOT_RUN))?;
+    let order = Order::of(spec, metrics.to_string());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.map_err(refuse(NOT_RUN))?.block_on(async {
         let interrupts = Interrupts::listen().map_err(refuse(NOT_RUN))?;
-        let finished = carry_out(&order, &stage, interrupts, output).await.map_err(|error| {
+        let finished = carry_out(&order, stage, interrupts, output).await.map_err(|error| {
             let exit_code = if error.is_invalid() { INVALID } else { NOT_RUN };
             refuse(exit_code)(error)
         })?;
@@ -123,39 +154,6 @@ fn carried_out(arguments: &Arguments, python: &Path, output: &Output) -> Result<
         finished.leave(output).await;
         written.map(|()| exit_code).map_err(refuse(NOT_RUN))
     })
-}
-
-fn order(manifest: &Manifest, arguments: &Arguments, output: &Output) -> Result<Order, Refusal> {
-    let spec = &manifest.load_test.spec;
-    Ok(Order {
-        runners: spec.runners,
-        metrics_address: metrics_address(arguments.metrics_address, output)
-            .map_err(refuse(USAGE))?
-            .to_string(),
-        startup: spec.deadlines.startup.to_std(),
-        stop: spec.deadlines.stop.to_std(),
-    })
-}
-
-/// A port that cannot be bound.
-#[derive(Debug, thiserror::Error)]
-#[error("--metrics-address: failed to listen on {address}: {source}")]
-struct MetricsPort {
-    address: SocketAddr,
-    source: io::Error,
-}
-
-/// The address that was asked for, or the usual one, or any free port beside it.
-fn metrics_address(asked: Option<SocketAddr>, output: &Output) -> Result<SocketAddr, MetricsPort> {
-    let address = asked.unwrap_or(METRICS);
-    match TcpListener::bind(address) {
-        Ok(_) => Ok(address),
-        Err(source) if asked.is_some() => Err(MetricsPort { address, source }),
-        Err(_) => {
-            output.line(Stream::Err, &format!("aiotest: {address} is taken: /metrics gets a free port"));
-            Ok(SocketAddr::new(address.ip(), 0))
-        }
-    }
 }
 
 /// An error with everything that led to it, in one line.
@@ -195,27 +193,14 @@ mod tests {
     }
 
     #[test]
-    fn a_taken_port_is_replaced_only_if_nobody_asked_for_it() {
-        let taken = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = taken.local_addr().unwrap();
-        let refusal = metrics_address(Some(address), &Output::captured()).unwrap_err().to_string();
-        assert!(
-            refusal.starts_with(&format!("--metrics-address: failed to listen on {address}: ")),
-            "{refusal}"
-        );
-        drop(taken);
-        assert_eq!(metrics_address(Some(address), &Output::captured()).unwrap(), address);
-    }
-
-    #[test]
     fn an_error_is_told_with_its_causes_and_no_word_twice() {
         #[derive(Debug, thiserror::Error)]
         #[error("failed to reach the master")]
-        struct Outer(#[source] io::Error);
+        struct Outer(#[source] std::io::Error);
         #[derive(Debug, thiserror::Error)]
         #[error(transparent)]
         struct Transparent(Outer);
-        let error = Transparent(Outer(io::Error::other("connection refused")));
+        let error = Transparent(Outer(std::io::Error::other("connection refused")));
         assert_eq!(with_causes(&error), "failed to reach the master: connection refused");
     }
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use aiotest_core::message::RunState;
 use aiotest_core::report::Report;
+use aiotest_core::run::RunSpec;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
@@ -31,14 +32,25 @@ const LAST_SCRAPE: Duration = Duration::from_secs(80);
 /// What a parent has to know of its run.
 #[derive(Clone, Debug)]
 pub(crate) struct Order {
-    /// Runners to start.
-    pub(crate) runners: u32,
+    /// Runners and processes in each.
+    pub(crate) slots: Vec<(String, u32)>,
     /// Where the master serves `/metrics`.
     pub(crate) metrics_address: String,
     /// How long the master may take to read the scenario.
     pub(crate) startup: Duration,
     /// How long open calls may take once the run is stopped.
     pub(crate) stop: Duration,
+}
+
+impl Order {
+    /// What a parent has to know of `spec`.
+    pub(crate) fn of(spec: &RunSpec, metrics_address: String) -> Self {
+        let runners = (0..spec.runners).map(|index| format!("runner-{index}"));
+        let slots = runners
+            .flat_map(|runner| (0..spec.processes_per_runner).map(move |process| (runner.clone(), process)))
+            .collect();
+        Self { slots, metrics_address, startup: spec.deadlines.startup, stop: spec.deadlines.stop }
+    }
 }
 
 /// Why a run has no report.
@@ -105,8 +117,7 @@ pub(crate) async fn carry_out(
     let mut master = child::spawn(&stage.master(&order.metrics_address), output).map_err(Error::Start)?;
     let control = until_ready(order, stage, &mut master, &mut interrupts, output).await?;
     let client = MasterClient::new(&control, stage.token())?;
-    let slots: Vec<_> = (0..order.runners).map(|index| (format!("runner-{index}"), 0)).collect();
-    let supervisor = Supervisor::start(&slots, &Arc::new(stage.runners(&control)), output);
+    let supervisor = Supervisor::start(&order.slots, &Arc::new(stage.runners(&control)), output);
     let mut session = Session {
         order,
         output,
@@ -176,7 +187,7 @@ impl Session<'_> {
     async fn follow(&mut self) -> Result<Report, Error> {
         let (sender, mut news) = mpsc::channel(1);
         self.errands.spawn(progress::watch(self.client.clone(), sender));
-        let (mut processes, mut alive, mut interrupted) = (true, self.order.runners, false);
+        let (mut processes, mut alive, mut interrupted) = (true, self.order.slots.len(), false);
         loop {
             tokio::select! {
                 exit = self.master.wait() => return Err(Error::MasterDied { exit, in_run: true }),
@@ -212,7 +223,7 @@ impl Session<'_> {
     }
 
     /// Passes an event of a process on. Returns the processes that are gone for good by it.
-    fn pass_on(&mut self, event: Event) -> u32 {
+    fn pass_on(&mut self, event: Event) -> usize {
         match event {
             Event::Departed(departure) => {
                 self.say(&format!("{} has died: {}", departure.process, departure.exit));

@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Mutex;
 
 use aiotest_core::message::Status;
@@ -17,15 +17,8 @@ use tempfile::TempDir;
 use tokio::sync::mpsc::Sender;
 
 use super::super::child::tests::{is_alive, until};
-use super::super::manifest;
 use super::*;
 
-const MANIFEST: &str = "
-apiVersion: aiotest.dev/v1alpha1
-kind: LoadTest
-metadata: {name: checkout}
-spec: {aiotestfile: {inline: 'import aiotest'}, load: {shape: {}}}
-";
 /// A master that is ready at once and ends when its report is acknowledged.
 const MASTER: &str = r#"
 printf '{"control": "CONTROL", "metrics": "127.0.0.1:1"}' > $ready.new; mv $ready.new $ready
@@ -139,20 +132,15 @@ fi
     let python = desk.path("python");
     fs::write(&python, script).unwrap();
     fs::set_permissions(&python, fs::Permissions::from_mode(0o700)).unwrap();
-    let stage = Stage::set(&loaded(&desk.path("load.yaml")), &python).unwrap();
+    let stage = Stage::set(&python).unwrap();
     let order = Order {
-        runners: 2,
+        slots: vec![("runner-0".into(), 0), ("runner-1".into(), 0)],
         metrics_address: "127.0.0.1:0".into(),
         startup: Duration::from_secs(10),
         stop: Duration::from_secs(30),
     };
     let (interrupt, interrupts) = Interrupts::by_hand();
     Scene { desk, output: Output::captured(), interrupt, order, stage, interrupts }
-}
-
-fn loaded(path: &Path) -> manifest::Manifest {
-    fs::write(path, MANIFEST).unwrap();
-    manifest::load(path).unwrap()
 }
 
 impl Scene {

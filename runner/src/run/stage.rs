@@ -9,13 +9,13 @@ use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use aiotest_core::message::ProcessId;
+use aiotest_core::run::RunSpec;
 use serde::Deserialize;
 use tempfile::TempDir;
 
 use super::child::Program;
-use super::manifest::Manifest;
+use super::sources::{self, Files};
 use super::supervise::Kind;
-use super::{plan, sources};
 use crate::deposit;
 
 /// Why a run's folder could not be made.
@@ -61,25 +61,36 @@ pub(crate) enum Ready {
 }
 
 impl Stage {
-    /// Writes everything that the processes read. `python` is the interpreter that has the package.
-    pub(crate) fn set(manifest: &Manifest, python: &Path) -> Result<Self, Error> {
+    /// An empty folder and a new token. `python` is the interpreter that has the package.
+    pub(crate) fn set(python: &Path) -> Result<Self, Error> {
         let private = fs::Permissions::from_mode(0o700);
         let folder = tempfile::Builder::new().prefix("aiotest-").permissions(private).tempdir();
         let folder = folder.map_err(|source| Error::Write { path: std::env::temp_dir(), source })?;
-        let (token, id) = (random_hex(32)?, random_hex(8)?);
-        let stage = Self { folder, token, python: python.to_owned() };
-        stage.write(manifest, &id).map_err(|source| Error::Write { path: stage.path(""), source })?;
+        let stage = Self { folder, token: random_hex(32)?, python: python.to_owned() };
+        let mut token = OpenOptions::new();
+        let token = token.write(true).create_new(true).mode(0o600).open(stage.path("token"));
+        token
+            .and_then(|mut file| file.write_all(stage.token.as_bytes()))
+            .map_err(|source| stage.unwritten(source))?;
         Ok(stage)
     }
 
-    fn write(&self, manifest: &Manifest, id: &str) -> io::Result<()> {
-        fs::create_dir(self.path("sources"))?;
-        sources::write(&manifest.files, &self.path("sources"))?;
-        let spec = plan::run_spec(&manifest.load_test, id, &self.path("sources").join(&manifest.aiotestfile));
-        fs::write(self.path("plan.json"), serde_json::to_vec_pretty(&spec)?)?;
-        let mut token =
-            OpenOptions::new().write(true).create_new(true).mode(0o600).open(self.path("token"))?;
-        token.write_all(self.token.as_bytes())
+    /// Lays files side by side and returns where one of them lies.
+    pub(crate) fn write_sources(&self, files: &Files, aiotestfile: &str) -> Result<PathBuf, Error> {
+        let folder = self.path("sources");
+        let written = fs::create_dir(&folder).and_then(|()| sources::write(files, &folder));
+        written.map_err(|source| self.unwritten(source))?;
+        Ok(folder.join(aiotestfile))
+    }
+
+    /// Writes what the run is.
+    pub(crate) fn write_plan(&self, spec: &RunSpec) -> Result<(), Error> {
+        let text = serde_json::to_vec_pretty(spec).map_err(io::Error::from);
+        text.and_then(|text| fs::write(self.path("plan.json"), text)).map_err(|source| self.unwritten(source))
+    }
+
+    fn unwritten(&self, source: io::Error) -> Error {
+        Error::Write { path: self.path(""), source }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -156,7 +167,7 @@ impl Kind for Runners {
 }
 
 /// `bytes` random bytes in hexadecimal, from the system.
-fn random_hex(bytes: usize) -> Result<String, Error> {
+pub(crate) fn random_hex(bytes: usize) -> Result<String, Error> {
     let mut random = vec![0_u8; bytes];
     fs::File::open("/dev/urandom")
         .and_then(|mut file| file.read_exact(&mut random))
@@ -167,29 +178,20 @@ fn random_hex(bytes: usize) -> Result<String, Error> {
 
 #[cfg(test)]
 mod tests {
-    use aiotest_core::run::RunSpec;
-
     use super::*;
 
-    const MANIFEST: &str = "
-apiVersion: aiotest.dev/v1alpha1
-kind: LoadTest
-metadata: {name: checkout}
-spec: {aiotestfile: {inline: 'import aiotest'}, load: {shape: {}}}
-";
-
     fn stage() -> Stage {
-        let file = tempfile::Builder::new().suffix(".yaml").tempfile().unwrap();
-        fs::write(file.path(), MANIFEST).unwrap();
-        Stage::set(&super::super::manifest::load(file.path()).unwrap(), Path::new("/usr/bin/python3"))
-            .unwrap()
+        Stage::set(Path::new("/usr/bin/python3")).unwrap()
     }
 
     #[test]
-    fn the_processes_find_plan_and_sources_and_nobody_else_finds_the_token() {
+    fn the_processes_find_the_sources_and_nobody_else_finds_the_token() {
         let stage = stage();
-        let plan: RunSpec = serde_json::from_slice(&fs::read(stage.path("plan.json")).unwrap()).unwrap();
-        assert_eq!(fs::read_to_string(&plan.aiotestfile).unwrap(), "import aiotest");
+        let files =
+            Files::from([("f.py".to_owned(), b"import cards".to_vec()), ("cards.py".to_owned(), Vec::new())]);
+        let aiotestfile = stage.write_sources(&files, "f.py").unwrap();
+        assert_eq!(fs::read_to_string(&aiotestfile).unwrap(), "import cards");
+        assert!(aiotestfile.with_file_name("cards.py").is_file());
         assert_eq!(fs::read_to_string(stage.path("token")).unwrap(), stage.token());
         assert_eq!(stage.token().len(), 64);
         let mode = |name: &str| fs::metadata(stage.path(name)).unwrap().permissions().mode() & 0o777;

@@ -27,6 +27,8 @@ from aiotest.master_host import MasterHost
 __all__ = ["plan_of", "run"]
 
 MICROSECONDS = 1_000_000
+NO_TOKEN = "without-token"
+"""What a master without a secret and its workers on the same machine say in place of one."""
 
 
 def run(argv: Sequence[str]) -> int:
@@ -108,7 +110,7 @@ async def _master(given: argparse.Namespace, collected: Collected) -> int:
         )
         host = "127.0.0.1"
     address = _address("0.0.0.0" if host in ("*", "") else host, given.master_bind_port)
-    master = _bound(given, collected, plan_of(given, collected), token or "", address)
+    master = _bound(given, collected, plan_of(given, collected), token or NO_TOKEN, address)
     try:
         facade.attach(master)
         process.on_signals(master.stop, process.quit_now)
@@ -126,7 +128,7 @@ async def _worker(given: argparse.Namespace, collected: Collected) -> int:
     await events.init.fire()
     address = _address(given.master_host, given.master_port)
     name = f"{socket.gethostname()}-{os.getpid()}"
-    native = _joined(plan_of(given, collected), _token(given) or "", address, name, collected)
+    native = _joined(plan_of(given, collected), _token(given) or NO_TOKEN, address, name, collected)
     facade.attach(native)
     process.on_signals(lambda _: native.hand_over(), process.quit_now)
     settle_memory()

@@ -25,7 +25,7 @@ METER_PERIOD = 0.1
 """Seconds between two looks at how late the loop is."""
 NUDGE_PERIOD = 1.0
 """Seconds between two reminders to users that swallowed their cancellation."""
-ON_STOP_PATIENCE = 5.0
+ON_STOP_PATIENCE = 3.0
 """Seconds that `on_stop` may take once calls have been cut."""
 HANDLER_PATIENCE = 10.0
 """Seconds that the handlers of `test_stop` and of `quitting` may take before the process ends without

@@ -1,0 +1,59 @@
+"""A small HTTP server in a thread of the test, which counts what reaches it."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+
+class OneServer(ThreadingHTTPServer):
+    """Answers `/ok`, `/missing` (404) and everything else with a small JSON; `counts` is by path."""
+
+    daemon_threads = True
+    request_queue_size = 128
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.counts: Counter[str] = Counter()
+        self.changed = threading.Condition()
+
+    @property
+    def url(self) -> str:
+        """Where it is."""
+        return f"http://127.0.0.1:{self.server_address[1]}"
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: OneServer
+
+    def do_GET(self) -> None:
+        with self.server.changed:
+            self.server.counts[self.path] += 1
+            self.server.changed.notify_all()
+        body = b'{"ok": true}'
+        self.send_response(404 if self.path == "/missing" else 200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@contextmanager
+def one_server() -> Iterator[OneServer]:
+    """A server for the length of the block."""
+    server = OneServer()
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()

@@ -28,12 +28,11 @@ class Runner:
         """Dial the master and go on dialling until the run's deadline.
 
         Arguments: `plan`, the run as JSON (`plan.json`); `master`, its control address, `host:port`;
-        `runner`, the
-            identity that the report names, `process` its process, from 0, `incarnation` higher at each
-            restart; `deposit`, a file that a parent reads after this process's death, `None` without one;
-            `classes`, name and weight of every user class with users.
-        Raises: `ValueError` for a plan or an address that cannot be read; `OSError` for a deposit that cannot
-        be made.
+            `runner`, the identity that the report names; `process`, which of its processes, from 0;
+            `incarnation`, higher at each restart; `deposit`, a file that a parent reads after this process's
+            death, `None` without one; `classes`, name and weight of every user class, in order.
+        Raises: `ValueError` for a plan, token or address that cannot be read; `OSError` for a deposit that
+            cannot be made.
         """
 
     def fileno(self) -> int: ...
@@ -85,11 +84,10 @@ class Master:
         """Bind both ports and accept runners from now on.
 
         Arguments: `plan`, the run as JSON; `control_address` and `metrics_address`, `host:port`, port 0 for
-        any;
-            `classes`, name and weight of every user class; `shape`, whether the file's shape gives the load;
-            `buckets`, bounds of `aiotest_response_times` in ms, `None` for the usual ones.
-        Raises: `ValueError` for a plan or an address that cannot be read; `OSError` for a port that cannot be
-        bound.
+            any; `classes`, name and weight of every user class, in order; `shape`, whether the file's shape
+            gives the load; `buckets`, bounds of `aiotest_response_times` in ms, `None` for the usual ones.
+        Raises: `ValueError` for a plan, token or address that cannot be read; `OSError` for a port that
+            cannot be bound.
         """
 
     def fileno(self) -> int: ...

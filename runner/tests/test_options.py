@@ -7,7 +7,7 @@ import asyncio
 
 import pytest
 from aiotest import events
-from aiotest.options import UsageError, file_of, parse, parse_own, run_time
+from aiotest.options import UsageError, file_of, own_words, parse, parse_own, run_time
 
 
 def parsed(*argv: str) -> argparse.Namespace:
@@ -98,3 +98,7 @@ def test_the_file_is_found_on_a_command_line_with_unknown_options() -> None:
     assert file_of([]) == "aiotestfile"
     with pytest.raises(UsageError, match="-f"):
         file_of(["-f"])
+
+
+def test_what_is_not_ours_is_left_for_the_files_own_options() -> None:
+    assert own_words(["-u", "3", "--tenant=blue", "-f", "shop.py", "--deep"]) == ["--tenant=blue", "--deep"]

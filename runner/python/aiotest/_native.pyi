@@ -136,9 +136,10 @@ def run_manifest(argv: list[str]) -> int:
     cancelled, 64 for a command line or manifest that cannot be used.
     """
 
-def run_plan(plan: str, *, processes: int, metrics_address: str) -> int:
-    """Carry out a plan with `processes` runner processes on this machine, as `run_manifest` does once it has
-    read its manifest. Returns the same exit codes.
+def run_plan(plan: str, metrics_address: str) -> int:
+    """Carry out a run (the JSON of a plan) as `run_manifest` does once it has read its manifest.
+
+    Blocks; SIGINT and SIGTERM are its own. Returns the same exit codes.
     """
 
 def show_progress(control_address: str, token: str) -> None:

@@ -83,6 +83,7 @@ async def _master(seat: _Seat, flags: argparse.Namespace) -> int:
         metrics_address=flags.metrics_address,
         classes=seat.collected.weights,
         shape=seat.collected.shape is not None,
+        buckets=process.handed_down().get("buckets"),
     )
     try:
         facade.attach(native)
@@ -132,7 +133,8 @@ def _parser(role: str) -> argparse.ArgumentParser:
 def _take_seat(loop: asyncio.Runner, flags: argparse.Namespace) -> _Seat:
     # The terminal's Ctrl-C is the parent's to handle.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    log.set_up()
+    settings = process.handed_down()
+    log.set_up(settings.get("loglevel", "INFO"), settings.get("logfile"))
     plan = Path(flags.plan).read_text()
     spec: dict[str, Any] = json.loads(plan)
     collected = collect(spec["aiotestfile"])

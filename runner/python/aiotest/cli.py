@@ -13,8 +13,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if argv is None else argv)
     match given[:1]:
         case ["run"]:
-            from aiotest import _native
+            from aiotest import _native, process
 
+            process.let_go_of_ctrl_c()
             return _native.run_manifest(given[1:])
         case ["master"]:
             from aiotest import children

@@ -46,10 +46,12 @@ def run(argv: Sequence[str]) -> int:
                 print(json.dumps(dict(collected.weights), indent=2))
                 return 0
             collected.aim_at(given.host)
-            return loop.run(_role(given, collected))
+            if given.processes == 1:
+                return loop.run(_role(given, collected))
         except (AiotestfileError, options.UsageError, _CannotRun) as error:
             print(f"aiotest: {error}", file=sys.stderr)
             return 1
+    return _processes(given, collected, options.own_words(argv))
 
 
 class _CannotRun(Exception):
@@ -70,8 +72,6 @@ async def _role(given: argparse.Namespace, collected: Collected) -> int:
         return await _worker(given, collected)
     if given.master:
         return await _master(given, collected)
-    if given.processes > 1:
-        return _processes(given, collected)
     return await _alone(given, collected)
 
 
@@ -139,15 +139,18 @@ async def _worker(given: argparse.Namespace, collected: Collected) -> int:
     return code
 
 
-def _processes(given: argparse.Namespace, collected: Collected) -> int:
+def _processes(given: argparse.Namespace, collected: Collected, own: list[str]) -> int:
     # The same supervision as of `aiotest run`; this process runs no user and no master.
+    process.hand_down(given)
+    process.let_go_of_ctrl_c()
     metrics = _address("0.0.0.0", given.prometheus_port)
-    code = _native.run_plan(plan_of(given, collected), processes=given.processes, metrics_address=metrics)
-    return 0 if code == 0 else 1
+    return 0 if _native.run_plan(plan_of(given, collected, own), metrics) == 0 else 1
 
 
-def plan_of(given: argparse.Namespace, collected: Collected) -> str:
-    """The run of a command line, as the JSON that masters and runners read."""
+def plan_of(given: argparse.Namespace, collected: Collected, own: Sequence[str] = ()) -> str:
+    """The run of a command line, as the JSON that masters and runners read; `own` are the file's own
+    options.
+    """
     duration = None if given.run_time is None else given.run_time * MICROSECONDS
     constant = {"users": given.num_users, "spawn_rate": given.rate, "duration": duration}
     plan: dict[str, Any] = {
@@ -156,6 +159,7 @@ def plan_of(given: argparse.Namespace, collected: Collected) -> str:
         "runners": given.expect_workers if given.master else 1,
         "processes_per_runner": given.processes,
         "host": given.host or None,
+        "args": list(own),
         "aiotestfile": str(collected.path),
     }
     return json.dumps(plan)

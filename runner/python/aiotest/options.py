@@ -15,7 +15,7 @@ from typing import NoReturn
 from aiotest import events
 from aiotest.log import LEVELS
 
-__all__ = ["UsageError", "file_of", "parse", "parse_own", "parser", "run_time"]
+__all__ = ["UsageError", "file_of", "own_words", "parse", "parse_own", "parser", "run_time"]
 
 BUCKETS = [50, 100, 200, 300, 400, 500, 600, 700, 800, 900, 1000, 2000, 5000, 8000]
 """Upper bounds of `aiotest_response_times`, in ms."""
@@ -155,6 +155,11 @@ async def parse_own(args: Sequence[str], host: str | None, version: str) -> argp
     options = parser(version, with_help=False).parse_args([])
     options.host = host or ""
     return own.parse_args(list(args), options)
+
+
+def own_words(argv: Sequence[str]) -> list[str]:
+    """What is left of a command line for the file's own options."""
+    return parser("", with_help=False).parse_known_args(list(argv))[1]
 
 
 # === values ===

@@ -5,6 +5,7 @@ Decides nothing about a run. Start at [`on_signals`][] and [`on_parent_gone`][].
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import json
 import os
@@ -13,9 +14,20 @@ import sys
 from collections.abc import Callable
 from importlib.metadata import version as _installed
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
-__all__ = ["on_parent_gone", "on_signals", "quit_now", "version", "write_atomically"]
+__all__ = [
+    "hand_down",
+    "handed_down",
+    "let_go_of_ctrl_c",
+    "on_parent_gone",
+    "on_signals",
+    "quit_now",
+    "version",
+    "write_atomically",
+]
+
+_HANDED_DOWN = "AIOTEST_HANDED_DOWN"
 
 
 def version() -> str:
@@ -61,6 +73,26 @@ def on_parent_gone(do: Callable[[], None]) -> None:
     except (OSError, ValueError):
         # A file or /dev/null cannot be waited for: nobody holds it, nobody can be gone.
         return
+
+
+def let_go_of_ctrl_c() -> None:
+    """Leave SIGINT to the Rust code that is called next."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def hand_down(given: argparse.Namespace) -> None:
+    """Leave what a plan has no place for to the processes that this one starts."""
+    os.environ[_HANDED_DOWN] = json.dumps(
+        {name: getattr(given, name) for name in ("loglevel", "logfile", "buckets")}
+    )
+
+
+def handed_down() -> dict[str, Any]:
+    """What the process that started this one has handed down: `loglevel`, `logfile`, `buckets`; or
+    nothing.
+    """
+    found: dict[str, Any] = json.loads(os.environ.get(_HANDED_DOWN, "{}"))
+    return found
 
 
 def write_atomically(path: str, content: dict[str, str]) -> None:

@@ -233,13 +233,10 @@ impl Master {
         let stop = self.stop.map(|stop| stop.at);
         match self.state {
             RunState::Waiting => silence.into_iter().chain(stop).chain([startup]).min(),
-            RunState::Running => {
-                let ramp = self.first_ramp_end.filter(|_| self.start_complete.is_none());
-                [silence, complete, stop, ramp, self.settle_at, self.shape.poll_timeout()]
-                    .into_iter()
-                    .flatten()
-                    .min()
-            }
+            RunState::Running => [silence, complete, stop, self.settle_at, self.shape.poll_timeout()]
+                .into_iter()
+                .flatten()
+                .min(),
             RunState::Draining => silence.into_iter().chain(self.last_moment()).min(),
             RunState::Ended => None,
         }
@@ -259,6 +256,11 @@ impl Master {
     /// Users that are live in all processes together, as reported.
     pub fn users(&self) -> u32 {
         self.present().fold(0, |sum, (_, member)| sum.saturating_add(member.live()))
+    }
+
+    /// Users that the plan has at an instant; 0 unless the run is on.
+    pub fn target(&self, now: Tick) -> u32 {
+        if self.state == RunState::Running { self.layout.plan().users(now) } else { 0 }
     }
 
     /// Everything measured so far.

@@ -43,7 +43,7 @@ impl Master {
             run: self.spec.run.clone(),
             state: self.state,
             users: self.users(),
-            target: if runs { self.layout.plan().users(now) } else { 0 },
+            target: self.target(now),
             dead_users: self.dead_users(),
             requests: sum(|row| row.requests),
             failures: sum(|row| row.failures),

@@ -157,12 +157,12 @@ impl Master {
     }
 
     /// Takes a report in and answers it. Poll for events and the timeout next, also after a refusal.
-    pub fn handle_report(&mut self, now: Tick, report: Report) -> Result<Assignment, Refusal> {
-        self.admit(&report)?;
+    pub fn handle_report(&mut self, now: Tick, report: &Report) -> Result<Assignment, Refusal> {
+        self.admit(report)?;
         let id = report.from.clone();
         let known = self.members.entry(id.clone()).or_insert_with(|| Member::new(now));
         known.last_heard = known.last_heard.max(now);
-        let send_full = self.state != RunState::Ended && self.take_in(now, &report);
+        let send_full = self.state != RunState::Ended && self.take_in(now, report);
         if let Some(by) = self.superseded_by(&id) {
             self.handle_timeout(now);
             return Err(Refusal::Superseded { process: id, by });
@@ -178,7 +178,7 @@ impl Master {
     }
 
     /// Takes in that a process has ended, from whoever saw it. Poll for events and the timeout next.
-    pub fn handle_departure(&mut self, now: Tick, departure: Departure) {
+    pub fn handle_departure(&mut self, now: Tick, departure: &Departure) {
         let Some(member) = self.members.get_mut(&departure.process) else { return };
         let known = member.departed.as_ref();
         let sent_total = departure.sent_total.or(known.and_then(|known| known.sent_total));
@@ -195,7 +195,7 @@ impl Master {
         match self.shape.answered(tick) {
             Answer::End => self.handle_stop(now, StopReason::ShapeEnded),
             Answer::Target { users, rate } if self.state == RunState::Running => {
-                self.retarget(now, users, rate)
+                self.retarget(now, users, rate);
             }
             Answer::Target { .. } | Answer::Hold => {}
         }

@@ -116,13 +116,11 @@ impl Layout {
 
     /// The same line under another division.
     fn go_on(&mut self, at: Tick, members: Vec<(ProcessId, bool)>) {
-        match self.line() {
-            Some(line) => self.rebuild(Ramp { at: line.at.max(at), ..line }, members),
-            None => {
-                let slot = |(id, held)| Slot { id, held, rows: Vec::new() };
-                self.slots = members.into_iter().map(slot).collect();
-            }
+        if let Some(line) = self.line() {
+            return self.rebuild(Ramp { at: line.at.max(at), ..line }, members);
         }
+        let slot = |(id, held)| Slot { id, held, rows: Vec::new() };
+        self.slots = members.into_iter().map(slot).collect();
     }
 
     fn rebuild(&mut self, ramp: Ramp, members: Vec<(ProcessId, bool)>) {

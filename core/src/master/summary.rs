@@ -56,7 +56,7 @@ impl Master {
             elapsed,
             time_left: self
                 .stop
-                .filter(|stop| runs && self.ends_by_itself(stop.reason))
+                .filter(|stop| runs && stop.reason == StopReason::Completed)
                 .map(|stop| stop.at - now),
             expected: self.spec.processes().unwrap_or(u32::MAX),
             joined: self.joined(),
@@ -138,10 +138,6 @@ impl Master {
 
     fn notes(&self) -> Vec<String> {
         self.shape.notes()
-    }
-
-    fn ends_by_itself(&self, reason: StopReason) -> bool {
-        reason == StopReason::Completed
     }
 
     /// How long the load was on; `None` if it never was.

@@ -145,7 +145,7 @@ impl Row {
         for times in &self.times {
             match (times.status, counts.last_mut()) {
                 (Some(status), Some(last)) if last.0 == status => {
-                    last.1 = last.1.saturating_add(times.latency.count())
+                    last.1 = last.1.saturating_add(times.latency.count());
                 }
                 (Some(status), _) => counts.push((status, times.latency.count())),
                 (None, _) => {}

@@ -30,7 +30,7 @@ use std::path::{Path, PathBuf};
 use aiotest_core::run::RunSpec;
 use clap::Parser;
 
-pub use progress::{Watch, show_progress};
+pub use progress::show_progress;
 
 use interrupts::Interrupts;
 use output::{Output, Stream};

@@ -4,7 +4,7 @@
 //! interpreter; `aiotest run` uses [`Progress`] in its own loop.
 
 use std::io;
-use std::thread::{self, JoinHandle};
+use std::thread;
 use std::time::Duration;
 
 use aiotest_core::message::{RunState, Status};
@@ -138,28 +138,15 @@ fn line(status: &Status) -> String {
     parts.join("  ")
 }
 
-/// A thread that shows a run of this process.
-#[derive(Debug)]
-pub struct Watch {
-    thread: JoinHandle<()>,
-}
-
-impl Watch {
-    /// Waits until the run is over and its table is printed. Returns at once if the master is gone.
-    pub fn join(self) {
-        // A panic has printed itself, and a run is not worth less without its table.
-        let _ = self.thread.join();
-    }
-}
-
 /// Shows the run of the master that listens at `control_address` in this process: a line every few seconds, since the
-/// scenario prints to the same terminal, and the table at the end; then tells the master that its report has been taken.
-/// Errors: no thread or no socket is to be had.
-pub fn show_progress(control_address: &str, token: &str) -> io::Result<Watch> {
+/// scenario prints to the same terminal, and the table at the end. Only then is the master told that its report has been
+/// taken, so whoever waits for the master's end has waited for the table. The thread ends with the run. Errors: no
+/// thread or no socket is to be had.
+pub fn show_progress(control_address: &str, token: &str) -> io::Result<()> {
     let client = MasterClient::new(control_address, token).map_err(io::Error::other)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let body = move || runtime.block_on(show(client, Output::of_process().without_live_line()));
-    Ok(Watch { thread: thread::Builder::new().name("aiotest-progress".to_owned()).spawn(body)? })
+    thread::Builder::new().name("aiotest-progress".to_owned()).spawn(body).map(drop)
 }
 
 async fn show(client: MasterClient, output: Output) {

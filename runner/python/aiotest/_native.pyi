@@ -5,8 +5,46 @@ are polled: when `fileno()` becomes readable, `poll()` returns what is to be don
 blocks. Their network work happens in a thread of their own that never attaches to the interpreter.
 """
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable, Mapping
+from http.cookies import SimpleCookie
+from types import TracebackType
+from typing import Any, Protocol, Self, TypedDict, TypeVar, Unpack
+
+from multidict import CIMultiDict, CIMultiDictProxy
+from yarl import URL
+
+from aiotest.client import RequestInfo
+
+_T = TypeVar("_T")
+_Pairs = Mapping[str, _T] | Iterable[tuple[str, _T]]
+
+class _Limits(Protocol):
+    """aiohttp's `ClientTimeout`, or anything like it."""
+
+    @property
+    def total(self) -> float | None: ...
+    @property
+    def connect(self) -> float | None: ...
+    @property
+    def sock_read(self) -> float | None: ...
+    @property
+    def sock_connect(self) -> float | None: ...
+
+_Timeout = _Limits | float
+
+class _Options(TypedDict, total=False):
+    """The keywords of a call; see `ClientSession.request`."""
+
+    name: str | None
+    params: _Pairs[Any] | str | None
+    data: bytes | bytearray | memoryview | str | _Pairs[Any] | None
+    json: Any
+    headers: _Pairs[str] | None
+    cookies: _Pairs[Any] | None
+    timeout: _Timeout | None
+    allow_redirects: bool | None
+    max_redirects: int | None
+    raise_for_status: bool | None
 
 # === control ===
 
@@ -149,13 +187,269 @@ def show_progress(control_address: str, token: str) -> None:
 
 # === engine ===
 
+class ClientSession:
+    """A user's own connections, cookies and headers; the surface of aiohttp's class of that name.
+
+    Made inside a user's task it belongs to that user: its calls are waited for, or aborted, at the stop.
+    """
+
+    def __init__(
+        self,
+        base_url: str | URL | None = None,
+        *,
+        headers: _Pairs[str] | None = None,
+        cookies: _Pairs[Any] | None = None,
+        auth: tuple[str, str] | None = None,
+        json_serialize: Callable[[Any], str | bytes] | None = None,
+        raise_for_status: bool = False,
+        timeout: _Timeout | None = None,
+        read_bufsize: int | None = None,
+    ) -> None:
+        """Open no connection yet.
+
+        Arguments: `base_url`, what relative URLs of calls are joined to; `headers` of every call, over
+            `Accept: */*` and `User-Agent: aiotest/VERSION`; `cookies`, of `base_url` or, without one, of
+            every call; `auth`, user and password for basic authentication; `timeout`, for calls that name
+            none, 300 s in total unless given; `read_bufsize`, bytes of a body that are read whether or not
+            the scenario asks, 65,536 unless given.
+        Raises: `InvalidURL` for a base URL that is not absolute; `TypeError` naming an argument that is
+            unknown.
+        """
+
+    def get(self, url: str | URL, **options: Unpack[_Options]) -> Call: ...
+    def post(self, url: str | URL, **options: Unpack[_Options]) -> Call: ...
+    def put(self, url: str | URL, **options: Unpack[_Options]) -> Call: ...
+    def patch(self, url: str | URL, **options: Unpack[_Options]) -> Call: ...
+    def delete(self, url: str | URL, **options: Unpack[_Options]) -> Call: ...
+    def options(self, url: str | URL, **options: Unpack[_Options]) -> Call: ...
+    def head(self, url: str | URL, **options: Unpack[_Options]) -> Call:
+        """As `get`, but follows no redirects unless told."""
+
+    def request(self, method: str, url: str | URL, **options: Unpack[_Options]) -> Call:
+        """Prepare a call, which starts when it is first awaited.
+
+        Options: `name`, the name that statistics use, the URL's path unless given; `params`, added to the
+            query; one of `data` (bytes, str, or what is sent as a form) and `json`; `headers`, replacing
+            the session's of the same name; `cookies`, beside the session's; `timeout`, a `ClientTimeout`
+            or seconds in total; `allow_redirects` (true unless given), at most `max_redirects` (10);
+            `raise_for_status`, so that a status of 400 or more raises.
+        Raises: `InvalidURL` for a relative URL without a base URL, or a scheme that is not http or https;
+            `TypeError` naming an argument that is unknown or has a wrong type; `RuntimeError` on a closed
+            session.
+        """
+
+    def close(self) -> Coroutine[Any, Any, None]:
+        """Close the connections. Replies of the plain form are released; calls under way are cut."""
+
+    @property
+    def closed(self) -> bool: ...
+    @property
+    def headers(self) -> CIMultiDict[str]:
+        """The headers of every call; a change counts from the next call on."""
+
+    @property
+    def cookie_jar(self) -> CookieJar: ...
+    @property
+    def timeout(self) -> ClientTimeout: ...
+    async def __aenter__(self) -> Self: ...
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+        /,
+    ) -> None: ...
+
+class Call(Coroutine[Any, Any, Response]):
+    """One HTTP call: a coroutine to asyncio, and what `async with` enters.
+
+    It starts at its first await, so one that is never awaited sends nothing (and warns). Cancelling,
+    throwing into, closing or collecting it cuts the exchange; whichever happens, it is recorded once. A
+    call that fails before there is a reply raises a `ClientError`, already recorded (`aiotest_recorded`).
+    """
+
+    def __await__(self) -> Generator[Any, Any, Response]: ...
+    def send(self, value: None, /) -> Any: ...
+    def throw(
+        self,
+        kind: type[BaseException] | BaseException,
+        value: BaseException | object = None,
+        traceback: TracebackType | None = None,
+        /,
+    ) -> Any: ...
+    def close(self) -> None: ...
+    async def __aenter__(self) -> Response: ...
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+        /,
+    ) -> bool:
+        """Record the call, waiting for the end of its body. True: the exception is its failure, and ends
+        here.
+        """
+
+class Response:
+    """The reply to a call: the surface of aiohttp's `ClientResponse`, and a verdict of the scenario's."""
+
+    @property
+    def status(self) -> int: ...
+    @property
+    def reason(self) -> str: ...
+    @property
+    def method(self) -> str: ...
+    @property
+    def ok(self) -> bool:
+        """Whether the status is below 400."""
+
+    @property
+    def host(self) -> str | None: ...
+    @property
+    def url(self) -> URL:
+        """Of the last hop, where redirects were followed."""
+
+    @property
+    def real_url(self) -> URL: ...
+    @property
+    def headers(self) -> CIMultiDictProxy[str]: ...
+    @property
+    def cookies(self) -> SimpleCookie:
+        """What this reply sets."""
+
+    @property
+    def content_type(self) -> str: ...
+    @property
+    def charset(self) -> str | None: ...
+    @property
+    def history(self) -> tuple[Response, ...]:
+        """The replies that redirected here, oldest first."""
+
+    @property
+    def request_info(self) -> RequestInfo: ...
+    @property
+    def content(self) -> Content: ...
+    @property
+    def closed(self) -> bool: ...
+    def read(self) -> Coroutine[Any, Any, bytes]:
+        """The whole body, kept for later reads. Raises: `ClientPayloadError` if it was cut."""
+
+    def text(self, encoding: str | None = None, errors: str = "strict") -> Coroutine[Any, Any, str]:
+        """The body in `encoding`, or in the charset that the reply names, or in UTF-8."""
+
+    def json(
+        self,
+        *,
+        encoding: str | None = None,
+        loads: Callable[[str], Any] | None = None,
+        content_type: str | None = "application/json",
+    ) -> Coroutine[Any, Any, Any]:
+        """The body as JSON, `None` if it is empty.
+
+        Raises: `ContentTypeError` if the reply has another content type (`None` accepts any); `ValueError`
+            for bad JSON.
+        """
+
+    def raise_for_status(self) -> None:
+        """Raises: `ClientResponseError` if the status is 400 or more."""
+
+    def success(self) -> None:
+        """Count the call as a success, whatever follows; from here on every exception leaves the block."""
+
+    def failure(self, exc: BaseException | str) -> None:
+        """Count the call as a failure with that text, whatever follows. Warns if it has been recorded
+        already.
+        """
+
+    def release(self) -> Awaitable[None]:
+        """Let go of a reply of the plain form, at once: it is recorded, and the rest of its body is not
+        read.
+        """
+
+    def close(self) -> None:
+        """As `release`."""
+
+    async def __aenter__(self) -> Self: ...
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+        /,
+    ) -> bool: ...
+
+class Content:
+    """A reply's body as a stream. Beyond `read_bufsize` bytes the server waits until they are taken."""
+
+    def read(self, n: int = -1) -> Coroutine[Any, Any, bytes]:
+        """At most `n` bytes as soon as there are some, nothing at the end; all that is left if `n` is
+        negative.
+        """
+
+    def readany(self) -> Coroutine[Any, Any, bytes]: ...
+    def readline(self) -> Coroutine[Any, Any, bytes]: ...
+    def iter_chunked(self, n: int) -> Chunks:
+        """Pieces of at most `n` bytes, at least 1."""
+
+    def iter_any(self) -> Chunks:
+        """Pieces as they come."""
+
+    def __aiter__(self) -> Chunks:
+        """Lines."""
+
+    def at_eof(self) -> bool: ...
+
+class Chunks:
+    """What `async for` over a body goes over."""
+
+    def __aiter__(self) -> Self: ...
+    async def __anext__(self) -> bytes: ...
+
+class Step:
+    """The awaitable behind the coroutines of a reply; over without suspending when what it gives is there."""
+
+class CookieJar:
+    """A session's cookies, of IP hosts too."""
+
+    def update_cookies(self, cookies: _Pairs[Any], response_url: str | URL | None = None) -> None:
+        """Keep cookies as if `response_url`, or else the session's base URL, had set them for all of its
+        paths.
+        """
+
+    def filter_cookies(self, request_url: str | URL | None = None) -> SimpleCookie:
+        """What a call to `request_url`, or else to the base URL, would send."""
+
+class ClientTimeout:
+    """Limits of a call in seconds; `None` and 0 are for ever."""
+
+    def __init__(
+        self,
+        total: float | None = None,
+        connect: float | None = None,
+        sock_read: float | None = None,
+        sock_connect: float | None = None,
+    ) -> None:
+        """`total`, to the last byte of the body; `connect`, until there is a connection; `sock_read`,
+        between two reads; `sock_connect`, for one TCP handshake. Raises: `ValueError` for a number that is
+        no time.
+        """
+
+    @property
+    def total(self) -> float | None: ...
+    @property
+    def connect(self) -> float | None: ...
+    @property
+    def sock_read(self) -> float | None: ...
+    @property
+    def sock_connect(self) -> float | None: ...
+
 class UserScope:
     """The calls of one user."""
 
     def __init__(self) -> None: ...
     @property
     def open_calls(self) -> int:
-        """Calls that are not recorded yet."""
+        """Calls that are started and not recorded yet."""
 
     def retire(self, callback: Callable[[], object]) -> bool:
         """Refuse new calls with `CancelledError`. True: no call is open; else `callback` follows the last
@@ -166,9 +460,14 @@ class UserScope:
         """Accept calls again, for `on_stop`."""
 
     def abort(self) -> None:
-        """Abort the open calls; they count as aborted, not as failures."""
+        """Cut the open calls; they count as aborted, not as failures, and tasks waiting for them are
+        cancelled.
+        """
 
-def record(method: str, name: str, response_time: float, length: int, error: str | None) -> None:
+def record(method: str, name: str, response_time: float, length: int, error: str | None = None) -> None:
     """Count a call of a custom client: `response_time` in ms, `length` in bytes, `error` `None` for a
     success.
     """
+
+def take_statistics_json() -> str:
+    """What was recorded since it was last taken, as JSON. In a run the control thread takes it: for tests."""

@@ -1,7 +1,7 @@
 """The HTTP client of a scenario: `ClientSession` and what belongs to it.
 
-The classes are Rust's (`aiotest._native`); here is what they ask of Python, at most once per reply and only when
-somebody looks: yarl and multidict objects, cookies, and the handlers of `events.stats_request`.
+The classes are Rust's (`aiotest._native`); here is what they ask of Python, at most once per reply and only
+when somebody looks: yarl and multidict objects, cookies, and the handlers of `events.stats_request`.
 """
 
 from __future__ import annotations
@@ -34,7 +34,9 @@ __all__ = [
 ]
 
 current_scope: ContextVar[Any] = ContextVar("current_scope", default=None)
-"""The `UserScope` of the user whose task this is; sessions made there belong to it. `None` outside of users."""
+"""The `UserScope` of the user whose task this is; sessions made there belong to it. `None` outside of
+users.
+"""
 
 
 class RequestInfo(NamedTuple):
@@ -54,7 +56,7 @@ def _version() -> str:
 
 
 _DEFAULT_HEADERS = (("Accept", "*/*"), ("User-Agent", f"aiotest/{_version()}"))
-_scan_json = json.JSONDecoder().scan_once
+_scan_json = vars(json.JSONDecoder())["scan_once"]
 _notifications: set[asyncio.Task[None]] = set()
 
 

@@ -275,9 +275,9 @@ pub(super) fn end_of_await(slf: &Bound<'_, Response>, outcome: Outcome) -> PyRes
         return Ok(Leaving::done(outcome));
     }
     response.left = true;
-    let (exchange, verdict) = (response.exchange.clone(), response.verdict());
+    let exchange = response.exchange.clone();
     drop(response);
-    let record = exchange.leave(slf.py(), Leave::Await(verdict));
+    let record = exchange.leave(slf.py(), Leave::Await(exchange.verdict()));
     Leaving::new(slf.py(), &exchange, record.as_ref(), outcome)
 }
 

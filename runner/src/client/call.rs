@@ -112,6 +112,11 @@ impl Call {
             let mut call = slf.borrow_mut();
             (call.session.take(), call.asked.clone(), call.block)
         };
+        if let Some(session) = &session
+            && !block
+        {
+            session.borrow_mut(py).lend(exchange);
+        }
         let response = Response::new(Arc::clone(exchange), session, head, history, asked, block);
         let response = Py::new(py, response)?;
         if raise_for_status && let Some(error) = Response::status_error(response.bind(py)) {

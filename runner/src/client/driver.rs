@@ -82,6 +82,13 @@ pub(super) fn suspend(py: Python<'_>, call: CallId, wake: Wake) -> PyResult<Py<P
     Ok(waiter.into_any())
 }
 
+/// Whether a task waits for the call.
+pub(super) fn is_waited_for(py: Python<'_>, call: CallId) -> PyResult<bool> {
+    let driver = driver(py)?.borrow();
+    let slot = driver.slots.get(call.index()).and_then(Option::as_ref).filter(|slot| slot.call == call);
+    Ok(slot.is_some_and(|slot| slot.waiters().any(|waiter| waiter.borrow(py).is_pending())))
+}
+
 /// Has every task that waits for the call look again, soon: it was aborted.
 pub(super) fn look_again(py: Python<'_>, call: CallId) -> PyResult<()> {
     let slot = driver(py)?.borrow_mut().take(call);

@@ -1,7 +1,7 @@
 //! One started call, from the client's side: it is recorded once, whoever lets go of it and however.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use pyo3::exceptions::asyncio::CancelledError;
 use pyo3::prelude::*;
@@ -10,7 +10,7 @@ use super::scope::Scope;
 use super::{driver, notify};
 use crate::reactor::engine::engine;
 use crate::reactor::request::Request;
-use crate::reactor::{Abort, CallId, Leave, Record, Wake};
+use crate::reactor::{Abort, CallId, Leave, Record, Verdict, Wake};
 
 /// A started call. Shared by the objects that speak for it; the last one to go aborts what is not recorded.
 /// It holds no Python object, so that it may be shared without the garbage collector knowing.
@@ -19,6 +19,8 @@ pub(super) struct Exchange {
     scope: Option<Arc<Scope>>,
     /// It has been recorded.
     over: AtomicBool,
+    /// What the scenario has said by `success` or `failure`.
+    given: Mutex<Option<Verdict>>,
 }
 
 impl Exchange {
@@ -40,11 +42,26 @@ impl Exchange {
         if let Some(scope) = &scope {
             scope.opened(id);
         }
-        Ok((Arc::new(Self { id, scope, over: AtomicBool::new(false) }), there))
+        Ok((Arc::new(Self { id, scope, over: AtomicBool::new(false), given: Mutex::default() }), there))
     }
 
     pub(super) fn is_over(&self) -> bool {
         self.over.load(Ordering::Relaxed)
+    }
+
+    /// Keeps what the scenario says of the call.
+    pub(super) fn mark(&self, verdict: Verdict) {
+        *self.given.lock().unwrap_or_else(PoisonError::into_inner) = Some(verdict);
+    }
+
+    /// What the scenario has said of the call, if it has.
+    pub(super) fn given(&self) -> Option<Verdict> {
+        self.given.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What is to be recorded, as far as the scenario has said.
+    pub(super) fn verdict(&self) -> Verdict {
+        self.given().unwrap_or(Verdict::ByStatus)
     }
 
     /// The scenario is done with the call. `Some`: it has been recorded.

@@ -30,8 +30,6 @@ pub(super) struct Response {
     pub(super) block: bool,
     /// The block was left, or the plain form released.
     pub(super) left: bool,
-    /// What the scenario has said by `success` or `failure`.
-    pub(super) given: Option<Verdict>,
     /// Nothing more of the body is to be had from the reactor.
     pub(super) ended: bool,
     pub(super) whole: Option<Bytes>,
@@ -60,7 +58,6 @@ impl Response {
             asked,
             block,
             left: false,
-            given: None,
             ended: false,
             whole: None,
             whole_object: None,
@@ -69,11 +66,6 @@ impl Response {
             url: None,
             cookies: None,
         }
-    }
-
-    /// What is to be recorded, as far as the scenario has said.
-    pub(super) fn verdict(&self) -> Verdict {
-        self.given.clone().unwrap_or(Verdict::ByStatus)
     }
 
     /// The call ends without this object.
@@ -125,7 +117,7 @@ impl Response {
             let text = c"the call has been recorded already; success() and failure() change nothing any more";
             return PyErr::warn(slf.py(), &category, text, 1);
         }
-        slf.borrow_mut().given = Some(verdict);
+        slf.borrow().exchange.mark(verdict);
         Ok(())
     }
 
@@ -135,9 +127,9 @@ impl Response {
         let mut response = slf.borrow_mut();
         let leaves = !response.block && !response.left;
         response.left |= !response.block;
-        let (exchange, verdict) = (response.exchange.clone(), response.verdict());
+        let exchange = response.exchange.clone();
         drop(response);
-        if leaves && let Some(record) = exchange.leave(py, Leave::Await(verdict)) {
+        if leaves && let Some(record) = exchange.leave(py, Leave::Await(exchange.verdict())) {
             notify::detached(py, &record);
         }
         Ok(Py::new(py, Step::value(py.None()))?.into_bound(py).into_any())
@@ -351,7 +343,7 @@ impl Drop for Response {
             let record = if self.block {
                 self.exchange.abort(py, Abort::Collected)
             } else {
-                self.exchange.leave(py, Leave::Await(self.verdict()))
+                self.exchange.leave(py, Leave::Await(self.exchange.verdict()))
             };
             if let Some(record) = record {
                 notify::detached(py, &record);

@@ -1,6 +1,6 @@
 //! `ClientSession`: a user's own connections, cookies and headers; each method makes a [`Call`].
 
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, Weak};
 
 use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::gc::{PyTraverseError, PyVisit};
@@ -9,16 +9,17 @@ use pyo3::types::PyDict;
 
 use super::call::{Call, Prepared};
 use super::cookies::{self, CookieJar};
-use super::errors;
+use super::exchange::Exchange;
 use super::options::Options;
 use super::payload::{self, Payload};
 use super::scope::{Scope, UserScope};
 use super::step::Step;
 use super::target::Targets;
 use super::timeout::{self, ClientTimeout};
-use crate::reactor::SessionId;
+use super::{driver, errors, notify};
 use crate::reactor::engine::engine;
 use crate::reactor::request::{HeaderBlock, Request, Timeouts};
+use crate::reactor::{Leave, SessionId};
 
 /// Bytes of a body that are read ahead of the scenario.
 const READ_AHEAD: usize = 64 * 1024;
@@ -41,6 +42,8 @@ pub(super) struct ClientSession {
     raise_for_status: bool,
     json_serialize: Option<Py<PyAny>>,
     read_ahead: usize,
+    /// Replies of the plain form that may not have been released yet.
+    lent: Vec<Weak<Exchange>>,
 }
 
 impl ClientSession {
@@ -123,10 +126,28 @@ impl ClientSession {
         Ok(())
     }
 
-    fn shut(&mut self) {
-        if !std::mem::replace(&mut self.closed, true) {
-            engine().lock().close_session(self.id);
+    /// A reply of the plain form was given away: closing the session releases it.
+    pub(super) fn lend(&mut self, exchange: &Arc<Exchange>) {
+        self.lent.retain(|lent| lent.upgrade().is_some_and(|lent| !lent.is_over()));
+        self.lent.push(Arc::downgrade(exchange));
+    }
+
+    fn shut(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let py = slf.py();
+        if std::mem::replace(&mut slf.borrow_mut().closed, true) {
+            return Ok(());
         }
+        let lent = std::mem::take(&mut slf.borrow_mut().lent);
+        for exchange in lent.iter().filter_map(Weak::upgrade).filter(|exchange| !exchange.is_over()) {
+            // One that a task is reading is cut with the session's other calls.
+            if !driver::is_waited_for(py, exchange.id)?
+                && let Some(record) = exchange.leave(py, Leave::Await(exchange.verdict()))
+            {
+                notify::detached(py, &record);
+            }
+        }
+        engine().lock().close_session(slf.borrow().id);
+        Ok(())
     }
 }
 
@@ -205,6 +226,7 @@ impl ClientSession {
             raise_for_status,
             json_serialize: Some(json_serialize),
             read_ahead: read_bufsize.unwrap_or(READ_AHEAD),
+            lent: Vec::new(),
         })
     }
 
@@ -288,9 +310,9 @@ impl ClientSession {
     }
 
     /// Closes the connections; calls still open are cut.
-    fn close(slf: &Bound<'_, Self>) -> Step {
-        slf.borrow_mut().shut();
-        Step::value(slf.py().None())
+    fn close(slf: &Bound<'_, Self>) -> PyResult<Step> {
+        Self::shut(slf)?;
+        Ok(Step::value(slf.py().None()))
     }
 
     #[getter]
@@ -319,7 +341,7 @@ impl ClientSession {
     }
 
     #[pyo3(signature = (*_error))]
-    fn __aexit__(slf: &Bound<'_, Self>, _error: &Bound<'_, pyo3::types::PyTuple>) -> Step {
+    fn __aexit__(slf: &Bound<'_, Self>, _error: &Bound<'_, pyo3::types::PyTuple>) -> PyResult<Step> {
         Self::close(slf)
     }
 
@@ -341,6 +363,9 @@ impl ClientSession {
 
 impl Drop for ClientSession {
     fn drop(&mut self) {
-        self.shut();
+        // Every call and reply holds its session, so none is open here.
+        if !self.closed {
+            engine().lock().close_session(self.id);
+        }
     }
 }

@@ -21,11 +21,12 @@ pub(super) fn leave_block<'py>(
     error: &Bound<'py, PyAny>,
 ) -> PyResult<Bound<'py, PyAny>> {
     let py = slf.py();
-    let (exchange, given) = {
+    let exchange = {
         let mut response = slf.borrow_mut();
         response.left = true;
-        (response.exchange.clone(), response.given.clone())
+        response.exchange.clone()
     };
+    let given = exchange.given();
     if error.is_none() {
         let record = exchange.leave(py, Leave::Block(given.unwrap_or(Verdict::ByStatus)));
         let leaving = Leaving::new(py, &exchange, record.as_ref(), response::swallowed(py, false))?;

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any, ClassVar
 
-from aiotest import User, runners
+from aiotest import User, _native, runners
 from aiotest.host import RunnerHost
 from aiotest.life import current_life
 from fakes import FakeNative, FakeScope
@@ -23,7 +23,7 @@ def in_loop(story: Story) -> None:
 class Hosted:
     """A host on the running loop, with the native side in the test's hand."""
 
-    def __init__(self, *classes: type[User]) -> None:
+    def __init__(self, *classes: type[User], real: bool = False) -> None:
         self.native = FakeNative()
         self.scopes: list[FakeScope] = []
         self.recorded: list[tuple[Any, ...]] = []
@@ -31,7 +31,11 @@ class Hosted:
         runner.attach(self.native)
         runners.global_runner = runner
         self.host = RunnerHost(
-            self.native, classes, self._scope, lambda *call: self.recorded.append(call), runner
+            self.native,
+            classes,
+            _native.UserScope if real else self._scope,
+            lambda *call: self.recorded.append(call),
+            runner,
         )
         self.task = asyncio.create_task(self.host.run(), name="host")
 
@@ -45,8 +49,9 @@ class Hosted:
 
 
 @asynccontextmanager
-async def hosted(*classes: type[User]) -> AsyncIterator[Hosted]:
-    it = Hosted(*classes)
+async def hosted(*classes: type[User], real: bool = False) -> AsyncIterator[Hosted]:
+    """`real`: the users' calls are the engine's own."""
+    it = Hosted(*classes, real=real)
     try:
         yield it
     finally:

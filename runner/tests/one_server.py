@@ -5,12 +5,14 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 class OneServer(ThreadingHTTPServer):
-    """Answers `/ok`, `/missing` (404) and everything else with a small JSON; `counts` is by path."""
+    """Answers every path with a small JSON: `/missing` with 404, `/held` when it is released. `counts` is by
+    path.
+    """
 
     daemon_threads = True
     request_queue_size = 128
@@ -19,6 +21,7 @@ class OneServer(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.counts: Counter[str] = Counter()
         self.changed = threading.Condition()
+        self.release = threading.Event()
 
     @property
     def url(self) -> str:
@@ -34,12 +37,16 @@ class _Handler(BaseHTTPRequestHandler):
         with self.server.changed:
             self.server.counts[self.path] += 1
             self.server.changed.notify_all()
+        if self.path == "/held":
+            self.server.release.wait(20)
         body = b'{"ok": true}'
         self.send_response(404 if self.path == "/missing" else 200)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
+        # The client may have gone meanwhile.
+        with suppress(OSError):
+            self.end_headers()
+            self.wfile.write(body)
 
     def log_message(self, *_: object) -> None:
         pass
@@ -54,6 +61,7 @@ def one_server() -> Iterator[OneServer]:
     try:
         yield server
     finally:
+        server.release.set()
         server.shutdown()
         thread.join()
         server.server_close()

@@ -23,10 +23,11 @@ BUCKETS = [50, 100, 200, 300, 400, 500, 600, 700, 800, 900, 1000, 2000, 5000, 80
 _ABOUT = """\
 Two ways to run a load test:
 
-  aiotest run PATH [--report-json FILE]   a LoadTest manifest, or a folder with one and the ConfigMaps it
-  names;
-                                          `aiotest run --help` says more
-  aiotest [-f FILE] [options]             a Python file of users, in this one process, with the options below
+  aiotest run PATH [--report-json FILE]
+        a LoadTest manifest, or a folder with one and the ConfigMaps that it names
+        (`aiotest run --help` says more)
+  aiotest [-f FILE] [options]
+        a Python file of users, in this one process, with the options below
 """
 
 

@@ -29,9 +29,12 @@ impl SharedWords {
     /// The word at `index`; panics beyond the end.
     pub(crate) fn word(&self, index: usize) -> &AtomicU64 {
         assert!((index + 1) * size_of::<u64>() <= self.map.len(), "word {index} lies beyond the mapping");
+        #[expect(clippy::cast_ptr_alignment, reason = "a mapping begins at a page")]
         // SAFETY: the mapping is page-aligned, so the word is aligned; it lies inside the mapping (checked above),
         // which lives as long as `self`; every access of this process goes through the atomic.
-        unsafe { AtomicU64::from_ptr(self.map.as_mut_ptr().cast::<u64>().add(index)) }
+        unsafe {
+            AtomicU64::from_ptr(self.map.as_mut_ptr().cast::<u64>().add(index))
+        }
     }
 }
 

@@ -118,12 +118,17 @@ class Master:
         classes: list[tuple[str, int]],
         shape: bool,
         buckets: list[float] | None = None,
+        keep_result: bool = False,
+        linger: float | None = None,
     ) -> None:
         """Bind both ports and accept runners from now on.
 
         Arguments: `plan`, the run as JSON; `control_address` and `metrics_address`, `host:port`, port 0 for
             any; `classes`, name and weight of every user class, in order; `shape`, whether the file's shape
-            gives the load; `buckets`, bounds of `aiotest_response_times` in ms, `None` for the usual ones.
+            gives the load; `buckets`, bounds of `aiotest_response_times` in ms, `None` for the usual ones;
+            `keep_result`, whether somebody reads the result over the control port, so that `("ended", …)`
+            waits until it is acknowledged, for `deadlines.results` at most; `linger`, seconds for which it
+            then waits for two more scrapes of `/metrics`.
         Raises: `ValueError` for a plan, token or address that cannot be read; `OSError` for a port that
             cannot be bound.
         """
@@ -147,7 +152,11 @@ class Master:
         """The shape gave no answer; the last plan holds, and the report says so."""
 
     def stop(self, reason: str) -> None:
-        """End the run early: runners drain, the report names the reason."""
+        """End the run early: runners drain, the report names the reason.
+
+        `reason`: `interrupted`, `terminated`, `stopped`, `superseded` or `parent gone`. Raises: `ValueError`
+        for another.
+        """
 
     def report(self) -> str:
         """The report as JSON, version 1. Raises: `RuntimeError` before `("ended", …)`."""

@@ -84,6 +84,7 @@ async def _master(seat: _Seat, flags: argparse.Namespace) -> int:
         classes=seat.collected.weights,
         shape=seat.collected.shape is not None,
         buckets=process.handed_down().get("buckets"),
+        keep_result=True,
     )
     try:
         facade.attach(native)

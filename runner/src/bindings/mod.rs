@@ -1,20 +1,57 @@
 //! The native module's control side as Python sees it: conversions, no decisions. `_native.pyi` documents each name.
 //!
-//! No method waits, save `Master.close`, which lets other Python threads run meanwhile. No object here holds a Python
-//! object, so none takes part in garbage collection.
+//! No method waits, save `Master.close`, `run_manifest` and `run_plan`, which let other Python threads run meanwhile. No
+//! object here holds a Python object, so none takes part in garbage collection.
 
+mod master;
 mod runner;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use aiotest_core::run::{ClassSpec, RunSpec};
 use pyo3::exceptions::{PyOSError, PyValueError};
 use pyo3::prelude::*;
 
 use crate::master::Token;
+use crate::run;
 
 #[pymodule]
 fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     crate::client::register(module)?;
-    module.add_class::<runner::Runner>()
+    module.add_class::<runner::Runner>()?;
+    module.add_class::<master::Master>()?;
+    module.add_function(wrap_pyfunction!(run_manifest, module)?)?;
+    module.add_function(wrap_pyfunction!(run_plan, module)?)?;
+    module.add_function(wrap_pyfunction!(show_progress, module)?)
+}
+
+#[pyfunction]
+#[expect(clippy::needless_pass_by_value, reason = "a Python list is converted into a value")]
+fn run_manifest(py: Python<'_>, argv: Vec<String>) -> PyResult<i32> {
+    let python = interpreter(py)?;
+    Ok(py.detach(|| run::run_manifest(&argv, &python)))
+}
+
+#[pyfunction]
+fn run_plan(py: Python<'_>, plan: &str, metrics_address: &str) -> PyResult<i32> {
+    let metrics: SocketAddr = metrics_address.parse().map_err(|_| {
+        PyValueError::new_err(format!(
+            "`{metrics_address}` is no address for the metrics: it must be IP:PORT"
+        ))
+    })?;
+    let python = interpreter(py)?;
+    Ok(py.detach(|| run::run_plan(plan, metrics, &python)))
+}
+
+#[pyfunction]
+fn show_progress(control_address: &str, token: &str) -> PyResult<()> {
+    run::show_progress(control_address, token).map(drop).map_err(|error| os_error(&error))
+}
+
+/// The interpreter that has the package, for the processes of a run.
+fn interpreter(py: Python<'_>) -> PyResult<PathBuf> {
+    py.import("sys")?.getattr("executable")?.extract()
 }
 
 /// The run as JSON (`plan.json`).

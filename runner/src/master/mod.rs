@@ -1,11 +1,214 @@
 //! The master of a run as a process sees it: the control port, the metrics port and the thread that drives
-//! [`aiotest_core`]'s state machine with a clock. Decides nothing itself.
+//! [`aiotest_core`]'s state machine with a clock. Decides nothing itself. Start at [`Master::start`].
 
+mod desk;
+mod drive;
 mod exporter;
 mod patience;
+mod ports;
 mod refusal;
 mod server;
 mod token;
 
+use std::io;
+use std::net::{SocketAddr, TcpListener, ToSocketAddrs as _};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use aiotest_core::master::{Master as Core, MasterEvent, ShapeTick};
+use aiotest_core::message::{RunState, StopReason};
+use aiotest_core::report::Report;
+use aiotest_core::run::{ClassSpec, InvalidRun, RunSpec};
+use aiotest_core::wall::WallClock;
+use tokio::sync::mpsc;
+
+use crate::clock::Clock;
+use crate::outbox::Outbox;
+use desk::Desk;
+use drive::{Bound, Farewell};
 pub use exporter::DEFAULT_BUCKETS_MS;
+use exporter::Exporter;
 pub use token::Token;
+
+/// Why a master cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No master can carry this run out.
+    #[error("unable to carry out the run: {0}")]
+    Invalid(InvalidRun),
+    /// An address that is no `host:port`, in use, or not this machine's.
+    #[error("failed to bind the {port} port on `{address}`")]
+    Bind {
+        /// Which of the two ports.
+        port: &'static str,
+        /// As it was asked for.
+        address: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The process is out of threads, descriptors or memory.
+    #[error("failed to start the master's thread")]
+    Thread(#[source] io::Error),
+}
+
+/// What a master needs beside the run.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Where runners dial in, as `host:port`; port 0 takes a free one.
+    pub control_address: String,
+    /// Where `/metrics` and `/healthz` are.
+    pub metrics_address: String,
+    /// What every call of the control port must carry.
+    pub token: Token,
+    /// Bounds of `aiotest_response_times`, in milliseconds.
+    pub buckets_ms: Vec<f64>,
+    /// Somebody reads the result over the control port: [`MasterEvent::Ended`] waits for it, for `deadlines.results` at
+    /// most.
+    pub keep_result: bool,
+    /// How long [`MasterEvent::Ended`] waits for two more scrapes of `/metrics`; `None` on a laptop, where nobody
+    /// scrapes. No verdict waits for it.
+    pub linger: Option<Duration>,
+}
+
+/// What Python tells the master.
+#[derive(Debug)]
+enum Command {
+    Shape(ShapeTick),
+    Stop(StopReason),
+    Close,
+}
+
+/// A running master. Dropped, it closes.
+pub struct Master {
+    desk: Arc<Desk>,
+    events: Arc<Outbox<MasterEvent>>,
+    commands: mpsc::UnboundedSender<Command>,
+    control: SocketAddr,
+    metrics: SocketAddr,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Master {
+    /// Binds both ports, and accepts runners from then on, in a thread of its own.
+    pub fn start(spec: RunSpec, classes: Vec<ClassSpec>, options: Options) -> Result<Self, Error> {
+        let control = bind("control", &options.control_address)?;
+        let metrics = bind("metrics", &options.metrics_address)?;
+        let address = |listener: &TcpListener| listener.local_addr().map_err(Error::Thread);
+        let (control_address, metrics_address) = (address(&control)?, address(&metrics)?);
+        let run = spec.run.clone();
+        let farewell = Farewell {
+            results: options.keep_result.then_some(spec.deadlines.results),
+            linger: options.linger,
+        };
+        let wall = since_1970();
+        // Names this life of the master: no two masters of a run start within one microsecond.
+        let core = Core::new(spec, classes, wall).map_err(Error::Invalid)?;
+        let desk = Arc::new(Desk::new(core, Clock::start(), WallClock { zero: wall }));
+        let exporter = Exporter::new(&run, &options.buckets_ms, Arc::clone(&desk));
+        let routes =
+            (ports::control(Arc::clone(&desk), options.token), ports::metrics(Arc::clone(&desk), exporter));
+        let events = Arc::new(Outbox::new().map_err(Error::Thread)?);
+        let (commands, inbox) = mpsc::unbounded_channel();
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Thread)?;
+        let drive = {
+            let _context = runtime.enter();
+            let bound = Bound {
+                control: tokio::net::TcpListener::from_std(control).map_err(Error::Thread)?,
+                metrics: tokio::net::TcpListener::from_std(metrics).map_err(Error::Thread)?,
+            };
+            drive::drive(Arc::clone(&desk), bound, routes, farewell, inbox, Arc::clone(&events))
+        };
+        let thread = std::thread::Builder::new()
+            .name("aiotest-master".to_owned())
+            .spawn(move || runtime.block_on(drive))
+            .map_err(Error::Thread)?;
+        let thread = Mutex::new(Some(thread));
+        Ok(Self { desk, events, commands, control: control_address, metrics: metrics_address, thread })
+    }
+
+    /// What has happened, oldest first. [`MasterEvent::Ended`] is the last one, and comes when every runner process
+    /// has heard of the end and nobody waits for anything here any more: the process may then close and end.
+    pub fn events(&self) -> &Outbox<MasterEvent> {
+        &self.events
+    }
+
+    /// The shape's answer to [`MasterEvent::AskShape`].
+    pub fn shape(&self, answer: ShapeTick) {
+        self.tell(Command::Shape(answer));
+    }
+
+    /// Ends the load early.
+    pub fn stop(&self, reason: StopReason) {
+        self.tell(Command::Stop(reason));
+    }
+
+    /// Live users of the whole run.
+    pub fn user_count(&self) -> u32 {
+        self.desk.look(|core, _| core.users())
+    }
+
+    /// `ready`, `starting`, `running`, `stopping` or `stopped`.
+    pub fn state(&self) -> &'static str {
+        self.desk.look(|core, now| match core.state() {
+            RunState::Waiting => "ready",
+            RunState::Running if core.users() < core.status(now).target => "starting",
+            RunState::Running => "running",
+            RunState::Draining => "stopping",
+            RunState::Ended => "stopped",
+        })
+    }
+
+    /// The report, once the run is over.
+    pub fn report(&self) -> Option<Report> {
+        self.desk.report()
+    }
+
+    /// The control port as bound.
+    pub fn control_address(&self) -> SocketAddr {
+        self.control
+    }
+
+    /// The metrics port as bound.
+    pub fn metrics_address(&self) -> SocketAddr {
+        self.metrics
+    }
+
+    /// Stops serving, whatever the run does; the ports are free when this returns, after two seconds at most.
+    pub fn close(&self) {
+        self.tell(Command::Close);
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = thread {
+            // A panic in it was printed.
+            let _ = thread.join();
+        }
+    }
+
+    fn tell(&self, command: Command) {
+        // A thread that has ended has nothing left to be told.
+        let _ = self.commands.send(command);
+    }
+}
+
+impl Drop for Master {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+fn bind(port: &'static str, address: &str) -> Result<TcpListener, Error> {
+    let attempt = || {
+        let addresses: Vec<SocketAddr> = address.to_socket_addrs()?.collect();
+        let listener = TcpListener::bind(&addresses[..])?;
+        listener.set_nonblocking(true)?;
+        Ok(listener)
+    };
+    attempt().map_err(|source| Error::Bind { port, address: address.to_owned(), source })
+}
+
+/// Microseconds.
+fn since_1970() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    since.as_micros() as u64
+}

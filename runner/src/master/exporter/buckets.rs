@@ -48,7 +48,9 @@ mod tests {
 
     fn check(bounds: &[f64], micros: &[u64], wanted: &[u64]) {
         let mut histogram = Histogram::new(Histogram::LATENCY);
-        micros.iter().for_each(|micros| histogram.record(*micros));
+        for micros in micros {
+            histogram.record(*micros);
+        }
         let buckets = Bounds::new(bounds, 1e3).gather(&histogram);
         assert_eq!(buckets.iter().map(|(_, count)| *count).collect::<Vec<_>>(), wanted);
         assert!(buckets.last().unwrap().0.is_infinite());

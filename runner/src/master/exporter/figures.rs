@@ -12,7 +12,7 @@ pub(in crate::master) struct Figures<'a> {
     /// Users that the plan wants now.
     pub(in crate::master) users_target: u32,
     /// The verdict's word, once there is one.
-    pub(in crate::master) verdict: Option<&'static str>,
+    pub(in crate::master) verdict: Option<String>,
 }
 
 /// One runner process.

@@ -15,6 +15,9 @@ use super::{Bounds, Figures};
 /// A family's name (a counter's without its `_total`) and what it means.
 type Family = (&'static str, &'static str);
 
+/// A figure of a row.
+type Count = fn(&Row) -> u64;
+
 /// The names that dashboards of Aiotest 0.5 use.
 pub(super) fn old(
     encoder: &mut DescriptorEncoder<'_>,
@@ -66,7 +69,7 @@ pub(super) fn new(
     figures: &Figures<'_>,
     bounds: &Bounds,
 ) -> Result<(), Error> {
-    let counts: [(Family, fn(&Row) -> u64); 7] = [
+    let counts: [(Family, Count); 7] = [
         (("aiotest_requests", "Finished calls, failed ones included."), |row| row.requests),
         (("aiotest_requests_failed", "Failed calls."), |row| row.failures),
         (("aiotest_requests_sent", "Requests on the wire, redirect hops and retries included."), |row| {
@@ -114,7 +117,7 @@ pub(super) fn new(
     gauges(
         encoder,
         ("aiotest_verdict_info", "1, labelled with the run's verdict, once there is one."),
-        figures.verdict.into_iter().map(|verdict| ([("result", verdict)], 1.0)),
+        figures.verdict.iter().map(|verdict| ([("result", verdict.as_str())], 1.0)),
     )
 }
 

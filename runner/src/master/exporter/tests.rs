@@ -15,7 +15,7 @@ impl Source for Still {
             statistics: &self.0,
             nodes: vec![node("runner-0/0", 50, 12.5), node("runner-1/0", 49, 13.0)],
             users_target: 100,
-            verdict: Some("Failed"),
+            verdict: Some("Failed".into()),
         });
     }
 }

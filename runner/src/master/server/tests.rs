@@ -46,7 +46,7 @@ async fn a_head_that_does_not_arrive_in_time_is_cut() {
     let mut socket = TcpStream::connect(address).await.unwrap();
     let start = Instant::now();
     let drip = async {
-        for byte in b"GET / HTTP/1.1\r\nHost: here\r\nX: 0123456789012345678901234567890123456789".iter() {
+        for byte in b"GET / HTTP/1.1\r\nHost: here\r\nX: 0123456789012345678901234567890123456789" {
             if socket.write_all(&[*byte]).await.is_err() {
                 break;
             }

@@ -1,0 +1,285 @@
+//! The control protocol over real sockets on loopback: a real master, real control threads, users without an
+//! interpreter. Everything here takes a few seconds of real time; what needs no socket is tested in core.
+
+mod crowd;
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use aiotest_core::master::MasterEvent;
+use aiotest_core::message::{ProcessId, Status, StopReason};
+use aiotest_core::run::{ClassSpec, RunSpec};
+use aiotest_runner::master::{DEFAULT_BUCKETS_MS, Master, Options, Token};
+use crowd::Crowd;
+use serde_json::{Value, json};
+
+const SECRET: &str = "a-secret-of-this-test";
+
+fn token() -> Token {
+    Token::new(SECRET).unwrap()
+}
+
+fn spec(users: u32, duration_s: u64) -> RunSpec {
+    serde_json::from_value(json!({
+        "run": {"id": "4f1c", "name": "quickstart", "namespace": "shop", "number": 1},
+        "load": {"constant": {"users": users, "spawn_rate": 1000, "duration": duration_s * 1_000_000}},
+        "runners": 2, "processes_per_runner": 1, "aiotestfile": "aiotestfile.py",
+    }))
+    .unwrap()
+}
+
+fn classes() -> Vec<ClassSpec> {
+    [("TestBuyer", 3), ("TestVisitor", 1)]
+        .map(|(name, weight)| ClassSpec { name: name.into(), weight })
+        .into()
+}
+
+fn master(spec: &RunSpec) -> Master {
+    let options = Options {
+        control_address: "127.0.0.1:0".into(),
+        metrics_address: "127.0.0.1:0".into(),
+        token: token(),
+        buckets_ms: DEFAULT_BUCKETS_MS.to_vec(),
+        keep_result: true,
+        linger: None,
+    };
+    Master::start(spec.clone(), classes(), options).unwrap()
+}
+
+fn join(master: &Master, spec: &RunSpec, runner: u32, incarnation: u64) -> Crowd {
+    let who = ProcessId { runner: format!("runner-{runner}"), process: 0, incarnation };
+    Crowd::join(who, spec, &classes(), &master.control_address().to_string(), &token())
+}
+
+/// One call of the control port: status and JSON.
+fn call(master: &Master, method: &str, path: &str, body: &Value) -> (u16, Value) {
+    let (status, body) = raw(master.control_address(), method, path, Some(SECRET), &body.to_string());
+    (status, serde_json::from_str(&body).unwrap_or_else(|_| panic!("no JSON: {body}")))
+}
+
+fn raw(
+    address: std::net::SocketAddr,
+    method: &str,
+    path: &str,
+    secret: Option<&str>,
+    body: &str,
+) -> (u16, String) {
+    let mut socket = TcpStream::connect(address).unwrap();
+    let authorization =
+        secret.map(|secret| format!("Authorization: Bearer {secret}\r\n")).unwrap_or_default();
+    let length = body.len();
+    write!(
+        socket,
+        "{method} {path} HTTP/1.1\r\nHost: h\r\n{authorization}Connection: close\r\nContent-Length: {length}\r\n\r\n{body}"
+    )
+    .unwrap();
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    (head[9..12].parse().unwrap(), body.to_owned())
+}
+
+fn status(master: &Master) -> Status {
+    serde_json::from_value(call(master, "GET", "/v1/status", &Value::Null).1).unwrap()
+}
+
+/// Waits until `done`, for `limit` at most. Returns how long it took.
+fn wait(limit: Duration, what: &str, mut done: impl FnMut() -> bool) -> Duration {
+    let start = Instant::now();
+    while !done() {
+        assert!(start.elapsed() < limit, "not within {limit:?}: {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    start.elapsed()
+}
+
+fn result(master: &Master) -> Value {
+    let mut result = (0, Value::Null);
+    wait(Duration::from_secs(30), "a result", || {
+        result = call(master, "GET", "/v1/result", &Value::Null);
+        result.0 == 200
+    });
+    result.1
+}
+
+fn events(master: &Master) -> Vec<MasterEvent> {
+    let mut events = Vec::new();
+    wait(Duration::from_secs(30), "the last event", || {
+        events.extend(master.events().drain());
+        matches!(events.last(), Some(MasterEvent::Ended { .. }))
+    });
+    events
+}
+
+#[test]
+fn two_runners_carry_out_a_plan_and_every_request_is_counted() {
+    let spec = spec(40, 6);
+    let master = master(&spec);
+    let crowds = [join(&master, &spec, 0, 1), join(&master, &spec, 1, 1)];
+    wait(Duration::from_secs(10), "20 users on each", || {
+        crowds.iter().all(|crowd| crowd.seen.users.load(Ordering::Relaxed) == 20)
+    });
+    let sent: u64 = {
+        let seen = crowds.each_ref().map(|crowd| std::sync::Arc::clone(&crowd.seen));
+        assert_eq!(crowds.map(Crowd::finish), [0, 0]);
+        seen.iter().map(|seen| seen.sent.load(Ordering::Relaxed)).sum()
+    };
+    let report = result(&master);
+    assert!(100 < sent, "{sent}");
+    assert_eq!(report["total"]["sent"], sent);
+    assert_eq!(report["total"]["requests"], sent);
+    assert_eq!(report["verdict"]["result"], "Passed", "{report:#}");
+    assert_eq!(report["users"], json!({"target": 40, "peak": 40}));
+    assert_eq!(report["gaps"], json!([]));
+    let (code, metrics) = raw(master.metrics_address(), "GET", "/metrics", None, "");
+    assert_eq!(code, 200);
+    let labels = r#"{loadtest="quickstart",namespace="shop",run="4f1c",name="/",method="GET"}"#;
+    assert!(metrics.contains(&format!("\naiotest_requests_sent_total{labels} {sent}\n")), "{metrics}");
+    assert!(metrics.contains(r#"run="4f1c",result="Passed"} 1"#), "{metrics}");
+
+    assert_eq!(call(&master, "POST", "/v1/result/acknowledged", &json!({})).0, 200);
+    let mut events = events(&master);
+    events.retain(|event| !matches!(event, MasterEvent::WorkerReport(_)));
+    let wanted = [
+        MasterEvent::TestStart,
+        MasterEvent::StartComplete { users: 40 },
+        MasterEvent::TestStop,
+        MasterEvent::Ended { exit_code: 0 },
+    ];
+    assert_eq!(events, wanted);
+    master.close();
+    assert!(TcpStream::connect(master.control_address()).is_err(), "the ports are free");
+}
+
+#[test]
+fn a_proven_death_moves_the_share_within_five_seconds_and_the_gap_is_exact() {
+    let spec = spec(30, 60);
+    let master = master(&spec);
+    let stays = join(&master, &spec, 0, 1);
+    let dies = join(&master, &spec, 1, 1);
+    wait(Duration::from_secs(10), "15 users on each", || {
+        [&stays, &dies].iter().all(|crowd| crowd.seen.users.load(Ordering::Relaxed) == 15)
+    });
+    let merged = |report: &Value| report["total"]["sent"].as_u64().unwrap();
+    let kept = std::sync::Arc::clone(&stays.seen);
+    let lost_sent = dies.kill();
+    let departure = json!({
+        "process": {"runner": "runner-1", "process": 0, "incarnation": 1},
+        "exit": "killed by signal 9", "sent_total": lost_sent,
+    });
+    assert_eq!(call(&master, "POST", "/v1/departed", &departure).0, 200);
+    let moved = wait(Duration::from_secs(5), "30 users on the one that is left", || {
+        kept.users.load(Ordering::Relaxed) == 30
+    });
+    assert!(moved < Duration::from_secs(5));
+    assert!(status(&master).users <= 30);
+
+    // The process is back: the load is even again, and never more than it should be.
+    let back = join(&master, &spec, 1, 2);
+    wait(Duration::from_secs(15), "15 users on each again", || {
+        let users = [&stays, &back].map(|crowd| crowd.seen.users.load(Ordering::Relaxed));
+        assert!(users.iter().sum::<u32>() <= 30, "{users:?}");
+        users == [15, 15]
+    });
+    master.stop(StopReason::Stopped);
+    let back_seen = std::sync::Arc::clone(&back.seen);
+    assert_eq!([stays.finish(), back.finish()], [0, 0]);
+    let report = result(&master);
+    assert_eq!(report["verdict"]["result"], "Cancelled", "{report:#}");
+    let lost = report["gaps"][0]["lost_at_most"].as_u64().unwrap();
+    let sent = kept.sent.load(Ordering::Relaxed) + back_seen.sent.load(Ordering::Relaxed) + lost_sent;
+    assert_eq!(report["gaps"][0]["runner"], "runner-1", "{report:#}");
+    assert_eq!(merged(&report) + lost, sent, "what is missing is what the gap says");
+}
+
+#[test]
+fn only_the_token_opens_the_control_port_and_the_master_goes_on() {
+    let spec = spec(1, 1);
+    let master = master(&spec);
+    for secret in [None, Some("wrong"), Some("")] {
+        for (method, path) in [("GET", "/v1/status"), ("POST", "/v1/report"), ("GET", "/nowhere")] {
+            let (code, body) = raw(master.control_address(), method, path, secret, "");
+            assert_eq!(code, 401, "{secret:?} {path}");
+            assert!(body.contains(r#"{"error":"#) && !body.contains(SECRET), "{body}");
+        }
+    }
+    assert_eq!(status(&master).joined, 0);
+    let (code, body) = call(&master, "GET", "/v2/report", &Value::Null);
+    assert_eq!((code, body["error"].as_str().unwrap().contains("/v2/report")), (404, true));
+    assert_eq!(call(&master, "GET", "/v1/stop", &Value::Null).0, 405);
+    assert_eq!(call(&master, "POST", "/v1/stop", &json!({"reason": "boredom"})).0, 400);
+    assert_eq!(call(&master, "POST", "/v1/report", &json!({"half": "a report"})).0, 400);
+    assert_eq!(call(&master, "GET", "/v1/result", &Value::Null).0, 202);
+    assert_eq!(call(&master, "POST", "/v1/result/acknowledged", &json!({})).0, 409);
+    let body = " ".repeat(9 * 1024 * 1024);
+    assert_eq!(raw(master.control_address(), "POST", "/v1/report", Some(SECRET), &body).0, 413);
+    assert_eq!(raw(master.metrics_address(), "GET", "/healthz", None, "").0, 200);
+    assert_eq!(raw(master.metrics_address(), "GET", "/v1/status", None, "").0, 404);
+    assert_eq!(status(&master).joined, 0, "it goes on");
+}
+
+#[test]
+fn a_wrong_token_ends_the_runner_and_not_the_master() {
+    let spec = spec(1, 1);
+    let master = master(&spec);
+    let who = ProcessId { runner: "runner-0".into(), process: 0, incarnation: 1 };
+    let address = master.control_address().to_string();
+    let crowd = Crowd::join(who, &spec, &classes(), &address, &Token::new("wrong").unwrap());
+    assert_eq!(crowd.finish(), 3);
+    assert_eq!(status(&master).joined, 0);
+}
+
+#[test]
+fn a_runner_waits_for_its_master_until_the_deadline_of_the_start() {
+    let mut spec = spec(1, 1);
+    spec.deadlines.startup = Duration::from_millis(700);
+    // Bound and closed again: nobody listens there.
+    let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let who = ProcessId { runner: "runner-0".into(), process: 0, incarnation: 1 };
+    let start = Instant::now();
+    let crowd = Crowd::join(who, &spec, &classes(), &address, &token());
+    assert_eq!(crowd.finish(), 3);
+    assert!(Duration::from_millis(700) <= start.elapsed());
+}
+
+#[test]
+fn a_runner_that_started_first_joins_when_its_master_comes() {
+    let spec = spec(2, 1);
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let who = |runner: u32| ProcessId { runner: format!("runner-{runner}"), process: 0, incarnation: 1 };
+    let early = [0, 1].map(|runner| Crowd::join(who(runner), &spec, &classes(), &port.to_string(), &token()));
+    std::thread::sleep(Duration::from_millis(600));
+    let options = Options {
+        control_address: port.to_string(),
+        metrics_address: "127.0.0.1:0".into(),
+        token: token(),
+        buckets_ms: Vec::new(),
+        keep_result: true,
+        linger: None,
+    };
+    let master = Master::start(spec, classes(), options).unwrap();
+    assert_eq!(early.map(Crowd::finish), [0, 0]);
+    assert_eq!(result(&master)["verdict"]["result"], "Passed");
+}
+
+#[test]
+fn a_runner_that_hands_over_leaves_nothing_behind() {
+    let spec = spec(20, 60);
+    let master = master(&spec);
+    let (stays, leaves) = (join(&master, &spec, 0, 1), join(&master, &spec, 1, 1));
+    wait(Duration::from_secs(10), "10 users on each", || {
+        [&stays, &leaves].iter().all(|crowd| crowd.seen.users.load(Ordering::Relaxed) == 10)
+    });
+    let seen = [&stays, &leaves].map(|crowd| std::sync::Arc::clone(&crowd.seen));
+    leaves.hand_over();
+    assert_eq!(leaves.finish(), 75);
+    wait(Duration::from_secs(8), "20 users on the one that is left", || {
+        seen[0].users.load(Ordering::Relaxed) == 20
+    });
+    master.stop(StopReason::Stopped);
+    assert_eq!(stays.finish(), 0);
+    let sent: u64 = seen.iter().map(|seen| seen.sent.load(Ordering::Relaxed)).sum();
+    assert_eq!(result(&master)["total"]["sent"], sent);
+}

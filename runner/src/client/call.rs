@@ -170,11 +170,11 @@ fn reused() -> PyErr {
 
 #[pymethods]
 impl Call {
-    fn __await__<'py>(slf: Bound<'py, Self>) -> Bound<'py, Self> {
+    fn __await__(slf: Bound<'_, Self>) -> Bound<'_, Self> {
         slf
     }
 
-    fn __iter__<'py>(slf: Bound<'py, Self>) -> Bound<'py, Self> {
+    fn __iter__(slf: Bound<'_, Self>) -> Bound<'_, Self> {
         slf
     }
 
@@ -210,7 +210,7 @@ impl Call {
         }
     }
 
-    fn __aenter__<'py>(slf: Bound<'py, Self>) -> PyResult<Bound<'py, Self>> {
+    fn __aenter__(slf: Bound<'_, Self>) -> PyResult<Bound<'_, Self>> {
         if !matches!(slf.borrow().state, State::Fresh(_)) {
             return Err(reused());
         }

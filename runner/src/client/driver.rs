@@ -161,7 +161,7 @@ impl Driver {
         self.slots.get_mut(call.index())?.take_if(|slot| slot.call == call)
     }
 
-    fn report(slf: &Bound<'_, Self>, error: PyErr) {
+    fn report(slf: &Bound<'_, Self>, error: &PyErr) {
         let py = slf.py();
         let event_loop = slf.borrow().event_loop.as_ref().map(|event_loop| event_loop.clone_ref(py));
         let told = event_loop.map_or(Ok(()), |event_loop| {
@@ -195,7 +195,7 @@ impl Driver {
                 {
                     stop.get_or_insert(error);
                 } else {
-                    Self::report(slf, error);
+                    Self::report(slf, &error);
                 }
             }
         }

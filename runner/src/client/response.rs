@@ -137,13 +137,11 @@ impl Response {
 }
 
 fn header_text<'py>(py: Python<'py>, bytes: &[u8]) -> PyResult<Bound<'py, PyString>> {
-    match std::str::from_utf8(bytes) {
-        Ok(text) => Ok(PyString::new(py, text)),
-        Err(_) => {
-            let bytes = PyBytes::new(py, bytes);
-            Ok(bytes.call_method1("decode", ("utf-8", "surrogateescape"))?.cast_into::<PyString>()?)
-        }
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        return Ok(PyString::new(py, text));
     }
+    let bytes = PyBytes::new(py, bytes);
+    Ok(bytes.call_method1("decode", ("utf-8", "surrogateescape"))?.cast_into::<PyString>()?)
 }
 
 #[pymethods]
@@ -353,11 +351,7 @@ impl Drop for Response {
 }
 
 /// The end of a reply's block, which waits only if it must.
-pub(super) fn ended_block<'py>(
-    py: Python<'py>,
-    leaving: Leaving,
-    swallow: bool,
-) -> PyResult<Bound<'py, PyAny>> {
+pub(super) fn ended_block(py: Python<'_>, leaving: Leaving, swallow: bool) -> PyResult<Bound<'_, PyAny>> {
     if leaving.is_over() {
         return Step::left(py, swallow);
     }

@@ -179,7 +179,7 @@ impl ClientSession {
     #[new]
     #[pyo3(signature = (base_url=None, *, headers=None, cookies=None, auth=None, json_serialize=None,
         raise_for_status=false, timeout=None, read_bufsize=None, **others))]
-    #[allow(clippy::too_many_arguments, reason = "the keywords of aiohttp's ClientSession")]
+    #[expect(clippy::too_many_arguments, reason = "the keywords of aiohttp's ClientSession")]
     fn new(
         py: Python<'_>,
         base_url: Option<&Bound<'_, PyAny>>,
@@ -195,8 +195,8 @@ impl ClientSession {
         if let Some((keyword, _)) = others.and_then(|others| others.iter().next()) {
             return Err(PyTypeError::new_err(format!("ClientSession takes no argument `{keyword}`")));
         }
-        let base = base_url.map(|url| url.str()).transpose()?;
-        let base = base.as_ref().map(|text| text.to_cow()).transpose()?;
+        let base = base_url.map(PyAnyMethods::str).transpose()?;
+        let base = base.as_ref().map(PyStringMethods::to_cow).transpose()?;
         let targets = Targets::of(base.as_deref()).map_err(|error| {
             errors::invalid_url(py, base.as_deref().unwrap_or_default(), &error.to_string())
         })?;

@@ -158,11 +158,11 @@ fn not_at_end(py: Python<'_>, piece: PyResult<Piece>) -> PyResult<Piece> {
 
 #[pymethods]
 impl Step {
-    fn __await__<'py>(slf: Bound<'py, Self>) -> Bound<'py, Self> {
+    fn __await__(slf: Bound<'_, Self>) -> Bound<'_, Self> {
         slf
     }
 
-    fn __iter__<'py>(slf: Bound<'py, Self>) -> Bound<'py, Self> {
+    fn __iter__(slf: Bound<'_, Self>) -> Bound<'_, Self> {
         slf
     }
 

@@ -93,8 +93,7 @@ pub(super) fn limits(value: &Bound<'_, PyAny>) -> PyResult<Timeouts> {
 /// As in aiohttp, 0 is no limit.
 fn limit(name: &str, seconds: Option<f64>) -> PyResult<Option<Duration>> {
     match seconds {
-        None => Ok(None),
-        Some(0.0) => Ok(None),
+        None | Some(0.0) => Ok(None),
         Some(seconds) => match Duration::try_from_secs_f64(seconds) {
             Ok(limit) => Ok(Some(limit)),
             Err(_) => {

@@ -179,13 +179,20 @@ impl Master {
 
     /// Takes in that a process has ended, from whoever saw it. Poll for events and the timeout next.
     pub fn handle_departure(&mut self, now: Tick, departure: &Departure) {
-        let Some(member) = self.members.get_mut(&departure.process) else { return };
+        let id = &departure.process;
+        if !self.members.contains_key(id) && self.has_place(id) {
+            // It may have died with its first report on the way: that is no join.
+            let mut unseen = Member::new(now);
+            unseen.departed = Some(Departed::default());
+            self.members.insert(id.clone(), unseen);
+        }
+        let Some(member) = self.members.get_mut(id) else { return };
         let known = member.departed.as_ref();
         let sent_total = departure.sent_total.or(known.and_then(|known| known.sent_total));
         let new = known.is_none();
         member.departed = Some(Departed { proven: true, sent_total });
         if new {
-            self.left(now, &departure.process);
+            self.left(now, id);
         }
         self.handle_timeout(now);
     }
@@ -303,15 +310,20 @@ impl Master {
             return Ok(());
         }
         let id = &report.from;
-        let full = MAX_PROCESSES as usize <= self.present().count()
-            || 16 * MAX_PROCESSES as usize <= self.members.len();
-        if full || id.runner.is_empty() || MAX_NAME < id.runner.len() {
+        if !self.has_place(id) {
             return Err(Refusal::NoPlace(id.to_string().chars().take(MAX_NAME).collect()));
         }
         match self.superseded_by(id) {
             Some(by) => Err(Refusal::Superseded { process: id.clone(), by }),
             None => Ok(()),
         }
+    }
+
+    /// Whether another process can be taken in under this name.
+    fn has_place(&self, id: &ProcessId) -> bool {
+        let most = MAX_PROCESSES as usize;
+        let room = self.present().count() < most && self.members.len() < 16 * most;
+        room && !id.runner.is_empty() && id.runner.len() <= MAX_NAME
     }
 
     /// The latest life of a process, if there was one after this.

@@ -30,7 +30,7 @@ pub(super) struct Member {
 }
 
 /// How a process left.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Departed {
     /// Somebody saw it end; otherwise it is only silent.
     pub(super) proven: bool,

@@ -1,0 +1,121 @@
+//! What must be so after every event, and at the end.
+
+use std::time::Duration;
+
+use aiotest_core::message::RunState;
+use aiotest_core::stats::{Row, Statistics};
+use aiotest_core::tick::Tick;
+use aiotest_core::wall::WallClock;
+
+use crate::process::Process;
+use crate::world::World;
+
+/// After this long without a death, a join or a lost message, everything must be in its place.
+const CALM: Duration = Duration::from_secs(10);
+/// A lower target may be heard of so late (a process may be cut off for the dead-man time), and users take so long to
+/// end.
+const SLOW: Duration = Duration::from_secs(19);
+
+impl World {
+    pub(crate) fn check(&mut self) -> Result<(), String> {
+        let state = self.master.state();
+        let target = self.master.target(self.now);
+        if state == RunState::Running {
+            self.targets.insert(self.now, target);
+            self.targets = self.targets.split_off(&self.now.before(SLOW));
+            let allowed = self.targets.values().copied().max().unwrap_or_default();
+            let live: u32 = self.processes.iter().map(Process::users).sum();
+            if allowed < live {
+                return Err(format!("{live} users are live, the plan has {allowed}"));
+            }
+            self.check_calm(target, live)?;
+        }
+        Ok(())
+    }
+
+    /// Nothing is ever held twice.
+    pub(crate) fn check_held(&self) -> Result<(), String> {
+        for process in &self.processes {
+            let (held, recorded) = (self.held(process), count(&process.recorded));
+            if recorded < held {
+                return Err(format!("{held} of the {recorded} calls that {} recorded are held", process.id));
+            }
+        }
+        Ok(())
+    }
+
+    /// On a good network the plan is carried out to the user, evenly.
+    fn check_calm(&self, target: u32, live: u32) -> Result<(), String> {
+        let calm = self.scenario.faults.loss == 0.0;
+        let settled = self.targets.range(self.now.before(CALM)..).all(|(_, known)| *known == target);
+        let young = self.targets.first_key_value().is_none_or(|(first, _)| self.now.since(*first) < CALM);
+        if !calm || young || !settled || self.now.since(self.unrest) < CALM {
+            return Ok(());
+        }
+        let parts = self
+            .processes
+            .iter()
+            .filter(|process| process.alive && process.ended.is_none())
+            .map(Process::users);
+        let (most, least) = (parts.clone().max().unwrap_or(0), parts.min().unwrap_or(0));
+        if live != target || 1 < most - least {
+            return Err(format!(
+                "{live} users of {target} are live, {least} to {most} in a process, although nothing has happened for long"
+            ));
+        }
+        Ok(())
+    }
+
+    fn held(&self, process: &Process) -> u64 {
+        self.row(process).map_or(0, |row| row.requests)
+    }
+
+    fn row(&self, process: &Process) -> Option<&Row> {
+        let name = process.id.to_string();
+        self.master.statistics().rows().into_iter().find(|row| row.name == name)
+    }
+
+    pub(crate) fn check_end(&self) -> Result<(), String> {
+        let Some(report) = self.master.report(WallClock::default()) else {
+            return Err(format!("the run has not ended at {:?}", self.now));
+        };
+        let spec = &self.scenario.spec;
+        let limit =
+            Duration::from_secs_f64(report.run.duration_s) + spec.deadlines.stop + Duration::from_secs(60);
+        let start = self.targets.first_key_value().map_or(Tick::ZERO, |(first, _)| *first);
+        if start + limit + SLOW < self.now {
+            return Err(format!("the run ended only at {:?}", self.now));
+        }
+        self.check_held()?;
+        let told = |process: &&Process| process.ended == Some(0) && process.users() == 0;
+        for process in self.processes.iter().filter(told).filter(|_| self.scenario.faults.cut_off == 0.0) {
+            let (held, recorded) = (self.held(process), count(&process.recorded));
+            if self.row(process) != process.recorded.rows().into_iter().next() {
+                return Err(format!(
+                    "{held} of the {recorded} calls that {} recorded are held at the end",
+                    process.id
+                ));
+            }
+        }
+        self.check_gaps(&report)
+    }
+
+    /// The bound that the report states for a death is what was really lost.
+    fn check_gaps(&self, report: &aiotest_core::report::Report) -> Result<(), String> {
+        let faults = self.scenario.faults;
+        if 0.0 < faults.unseen || 0.0 < faults.cut_off {
+            return Ok(());
+        }
+        let really = |process: &Process| process.sent - self.row(process).map_or(0, |row| row.sent);
+        let gone: u64 = self.processes.iter().filter(|process| !process.alive).map(really).sum();
+        let stated: Option<u64> = report.gaps.iter().map(|gap| gap.lost_at_most).sum();
+        if stated != Some(gone) {
+            return Err(format!("{gone} requests are lost, the report says {stated:?}"));
+        }
+        Ok(())
+    }
+}
+
+fn count(statistics: &Statistics) -> u64 {
+    statistics.rows().iter().map(|row| row.requests).sum()
+}

@@ -1,0 +1,104 @@
+//! Whole runs in virtual time: one master, some processes, and a network that loses, doubles, delays and reorders.
+//!
+//! Every run follows from its seed alone. A failing seed is printed; run it again alone with
+//! `AIOTEST_SEED=<seed> cargo test -p aiotest-core --test simulation`.
+
+mod checks;
+mod process;
+mod stories;
+mod world;
+
+use world::{Faults, Sabotage, Scenario, World};
+
+/// Seeds of a usual run: one, if the environment names it.
+fn seeds(count: u64) -> impl Iterator<Item = u64> {
+    let one =
+        std::env::var("AIOTEST_SEED").ok().map(|seed| seed.parse::<u64>().expect("AIOTEST_SEED is a number"));
+    let (from, to) = one.map_or((0, count), |seed| (seed, seed + 1));
+    from..to
+}
+
+#[track_caller]
+fn every_seed_keeps_every_promise(count: u64, scenario: impl Fn(u64) -> Scenario) {
+    for seed in seeds(count) {
+        if let Err(broken) = World::new(seed, scenario(seed)).run() {
+            panic!("seed {seed}: {broken}");
+        }
+    }
+}
+
+#[test]
+fn on_a_good_network_every_promise_is_kept() {
+    every_seed_keeps_every_promise(40, Scenario::drawn);
+}
+
+#[test]
+fn on_a_bad_network_every_promise_is_kept() {
+    every_seed_keeps_every_promise(80, |seed| Scenario {
+        faults: Faults::network(),
+        ..Scenario::drawn(seed)
+    });
+}
+
+#[test]
+fn with_dying_processes_every_promise_is_kept() {
+    every_seed_keeps_every_promise(80, |seed| Scenario { faults: Faults::deaths(), ..Scenario::drawn(seed) });
+}
+
+#[test]
+fn with_cut_off_processes_every_promise_is_kept() {
+    every_seed_keeps_every_promise(60, |seed| Scenario {
+        faults: Faults::everything(),
+        ..Scenario::drawn(seed)
+    });
+}
+
+#[test]
+fn after_every_death_the_plan_is_carried_out_again() {
+    every_seed_keeps_every_promise(60, |seed| Scenario {
+        faults: Faults { death: 0.02, ..Faults::default() },
+        ..Scenario::drawn(seed)
+    });
+}
+
+#[track_caller]
+fn a_planted_bug_is_caught(sabotage: Sabotage, faults: Faults, said: &str) {
+    let scenario = |seed| Scenario { sabotage: Some(sabotage), faults, ..Scenario::drawn(seed) };
+    let broken: Vec<String> =
+        (0..6).filter_map(|seed| World::new(seed, scenario(seed)).run().err()).collect();
+    assert!(broken.iter().any(|broken| broken.contains(said)), "{broken:?}");
+}
+
+#[test]
+fn a_process_that_starts_one_user_too_many_is_caught() {
+    a_planted_bug_is_caught(Sabotage::OneUserTooMany, Faults::default(), "users are live, the plan has");
+}
+
+#[test]
+fn a_measurement_that_is_lost_is_caught() {
+    a_planted_bug_is_caught(Sabotage::LostMeasurement, Faults::network(), "recorded are held at the end");
+}
+
+#[test]
+fn a_measurement_that_is_merged_twice_is_caught() {
+    a_planted_bug_is_caught(Sabotage::DoubledMeasurement, Faults::network(), "recorded are held");
+}
+
+#[test]
+fn a_master_whose_clock_stands_still_is_caught() {
+    a_planted_bug_is_caught(Sabotage::StandingClock, Faults::network(), "has not ended");
+}
+
+#[test]
+fn a_user_that_is_never_started_is_caught() {
+    a_planted_bug_is_caught(
+        Sabotage::LazyProcess,
+        Faults::default(),
+        "although nothing has happened for long",
+    );
+}
+
+#[test]
+fn a_death_that_is_not_stated_is_caught() {
+    a_planted_bug_is_caught(Sabotage::WrongDeposit, Faults::deaths(), "requests are lost, the report says");
+}

@@ -1,0 +1,211 @@
+//! One fault each, told from its beginning to its end.
+
+use std::time::Duration;
+
+use aiotest_core::master::MasterEvent;
+use aiotest_core::message::{ProcessId, RunState, StopReason};
+use aiotest_core::report::{Outcome, Report};
+use aiotest_core::run::{ClassSpec, Constant, Load};
+use aiotest_core::wall::WallClock;
+
+use crate::process::Process;
+use crate::world::{Faults, Scenario, World, spec};
+
+const fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+fn world(load: Load, runners: u32) -> World {
+    let classes = vec![ClassSpec { name: "TestShop".into(), weight: 1 }];
+    let (faults, shape) = (Faults::default(), Vec::new());
+    World::new(1, Scenario { spec: spec(load, runners, 1), classes, faults, sabotage: None, shape })
+}
+
+fn quickstart() -> World {
+    world(Load::Constant(Constant { users: 100, spawn_rate: 50.0, duration: Some(seconds(30)) }), 2)
+}
+
+impl World {
+    #[track_caller]
+    fn play(&mut self, time: Duration) {
+        let end = self.now + time;
+        self.run_until(|world| end <= world.now).unwrap();
+    }
+
+    /// Until the start instant, and so much longer.
+    #[track_caller]
+    fn play_from_start(&mut self, time: Duration) {
+        self.run_until(|world| world.master.status(world.now).elapsed.is_some()).unwrap();
+        self.play(time);
+    }
+
+    #[track_caller]
+    fn play_out(mut self) -> (World, Report) {
+        self.run_until(World::is_over).unwrap();
+        self.check_end().unwrap();
+        let report = self.master.report(WallClock::default()).unwrap();
+        (self, report)
+    }
+
+    fn users(&self) -> Vec<u32> {
+        self.processes.iter().map(Process::users).collect()
+    }
+
+    fn cut_off(&mut self, process: usize, time: Duration) {
+        self.processes[process].cut_off_until = self.now + time;
+        self.unrest = self.now + time;
+    }
+
+    fn seen(&self, wanted: impl Fn(&MasterEvent) -> bool) -> usize {
+        self.events.iter().filter(|(_, event)| wanted(event)).count()
+    }
+}
+
+#[test]
+fn a_hundred_users_at_fifty_a_second_are_reached_in_time_and_evenly() {
+    let mut world = quickstart();
+    world.play_from_start(Duration::from_millis(1100));
+    let users = world.users();
+    assert!((48..=55).contains(&users.iter().sum::<u32>()) && users[0].abs_diff(users[1]) <= 1, "{users:?}");
+    world.play(seconds(1));
+    assert_eq!(world.users(), [50, 50]);
+    let (world, report) = world.play_out();
+    assert_eq!(report.verdict.result, Outcome::Failed, "some made-up requests fail");
+    assert_eq!((report.users.target, report.users.peak), (100, 100));
+    assert_eq!(report.run.duration_s.to_string(), "30");
+    assert_eq!(report.runners.iter().map(|runner| runner.users_peak).collect::<Vec<_>>(), [50, 50]);
+    assert_eq!(world.seen(|event| *event == MasterEvent::TestStart), 1);
+    assert_eq!(world.seen(|event| *event == MasterEvent::StartComplete { users: 100 }), 1);
+    assert_eq!(world.seen(|event| *event == MasterEvent::TestStop), 1);
+    assert!(world.processes.iter().all(|process| process.ended == Some(0)));
+}
+
+#[test]
+fn a_killed_process_gives_its_users_to_the_other_within_five_seconds_and_comes_back() {
+    let mut world = quickstart();
+    world.play_from_start(seconds(10));
+    world.kill(1, true);
+    let killed = world.now;
+    world.run_until(|world| world.processes[0].users() == 100).unwrap();
+    assert!(world.now - killed <= seconds(5), "{:?}", world.now - killed);
+    world.run_until(|world| world.users() == [50, 0, 50]).unwrap();
+    assert!(world.now - killed <= seconds(12), "{:?}", world.now - killed);
+    let (_, report) = world.play_out();
+    assert_eq!(report.gaps.len(), 1);
+    assert_eq!(report.gaps[0].runner, "runner-1");
+    assert!(report.gaps[0].from < report.gaps[0].to, "{:?}", report.gaps[0]);
+    assert!(report.gaps[0].lost_at_most.is_some_and(|lost| lost < 20), "{:?}", report.gaps[0]);
+    assert_ne!(report.verdict.result, Outcome::Invalid, "a short gap is allowed");
+    assert_eq!(report.runners.iter().map(|runner| runner.processes).collect::<Vec<_>>(), [1, 1]);
+}
+
+#[test]
+fn a_death_that_nobody_sees_is_noticed_by_silence_and_makes_the_run_invalid() {
+    let mut world = quickstart();
+    world.play_from_start(seconds(5));
+    world.cut_off(1, seconds(999));
+    let cut = world.now;
+    world.run_until(|world| world.processes[1].users() == 0).unwrap();
+    assert!(world.now - cut <= seconds(16), "the dead-man stops it: {:?}", world.now - cut);
+    world.run_until(|world| world.processes[0].users() == 100).unwrap();
+    assert!(world.now - cut <= seconds(19), "{:?}", world.now - cut);
+    world.processes[1].die();
+    world.scenario.faults.unseen = 1.0;
+    let (_, report) = world.play_out();
+    assert_eq!(report.verdict.result, Outcome::Invalid);
+    assert!(report.verdict.reasons[0].contains("was missing for"), "{:?}", report.verdict.reasons);
+    assert_eq!(report.gaps[0].lost_at_most, None, "nobody knows");
+}
+
+#[test]
+fn a_process_that_was_only_cut_off_comes_back_with_all_it_measured() {
+    let mut world =
+        world(Load::Constant(Constant { users: 10, spawn_rate: 50.0, duration: Some(seconds(60)) }), 2);
+    world.play_from_start(seconds(5));
+    world.cut_off(1, seconds(25));
+    world.play(seconds(24));
+    assert_eq!(world.users(), [10, 0]);
+    world.run_until(|world| world.users() == [5, 5]).unwrap();
+    let (_, report) = world.play_out();
+    assert_eq!(report.gaps.iter().map(|gap| gap.lost_at_most).collect::<Vec<_>>(), [Some(0)]);
+}
+
+#[test]
+fn an_interrupted_run_drains_and_is_cancelled() {
+    let mut world = quickstart();
+    world.play_from_start(seconds(8));
+    world.master.handle_stop(world.now, StopReason::Interrupted);
+    let stopped = world.now;
+    world.run_until(|world| world.users() == [0, 0]).unwrap();
+    assert!(world.now - stopped <= seconds(6));
+    let (_, report) = world.play_out();
+    assert_eq!(report.verdict.result, Outcome::Cancelled);
+    assert!(report.verdict.reasons[0].starts_with("interrupted after 8"), "{:?}", report.verdict.reasons);
+    assert_eq!(report.verdict.result.exit_code(), 3);
+}
+
+#[test]
+fn a_run_that_lacks_a_process_is_not_started() {
+    let mut world = quickstart();
+    world.run_until(|world| world.processes.len() == 1).unwrap();
+    let mut spec = world.scenario.spec.clone();
+    spec.runners = 3;
+    spec.deadlines.startup = seconds(20);
+    world.master = aiotest_core::master::Master::new(spec, world.scenario.classes.clone(), 7).unwrap();
+    let (world, report) = world.play_out();
+    assert_eq!(report.verdict.result, Outcome::NotStarted);
+    assert_eq!(
+        report.verdict.reasons,
+        ["2 of 3 runner processes joined within the startup deadline of 20 s"]
+    );
+    assert_eq!((report.run.start_time, report.total.sent), (None, 0));
+    assert!(
+        world.now.as_micros() < 30_000_000 && world.processes.iter().all(|process| process.ended == Some(0))
+    );
+}
+
+#[test]
+fn a_shape_is_followed_up_and_down_and_ends_the_run() {
+    let mut world = world(Load::Shape, 2);
+    world.scenario.shape =
+        [(10, 100.0), (40, 100.0), (6, 100.0)].into_iter().flat_map(|step| [step; 8]).collect();
+    world.play_from_start(seconds(5));
+    assert_eq!(world.users(), [5, 5]);
+    world.play(seconds(8));
+    assert_eq!(world.users(), [20, 20]);
+    world.play(seconds(10));
+    assert_eq!(world.users(), [3, 3]);
+    world.master.handle_shape(world.now, aiotest_core::master::ShapeTick::End);
+    assert_eq!(world.master.state(), RunState::Draining);
+    let (_, report) = world.play_out();
+    assert_eq!((report.users.target, report.users.peak), (40, 40));
+    assert_ne!(report.verdict.result, Outcome::Cancelled);
+}
+
+#[test]
+fn a_process_that_makes_room_loses_nothing_and_leaves_no_gap() {
+    let mut world = quickstart();
+    world.play_from_start(seconds(8));
+    world.unrest = world.now;
+    let local = world.processes[1].local(world.now);
+    world.processes[1].core.hand_over(local);
+    world.run_until(|world| world.processes[1].ended == Some(75)).unwrap();
+    assert_eq!(world.processes[1].users(), 0);
+    world.run_until(|world| world.processes[0].users() == 100).unwrap();
+    world.born(ProcessId { runner: "runner-1".into(), process: 0, incarnation: 1 });
+    world.run_until(|world| world.users() == [50, 0, 50]).unwrap();
+    let (world, report) = world.play_out();
+    assert_eq!(report.gaps, []);
+    let recorded: u64 = world.processes.iter().map(|process| process.recorded.total().requests).sum();
+    assert_eq!(report.total.requests, recorded);
+}
+
+#[test]
+fn more_processes_than_users_is_no_harm() {
+    let mut world =
+        world(Load::Constant(Constant { users: 2, spawn_rate: 9.0, duration: Some(seconds(12)) }), 5);
+    world.play_from_start(seconds(5));
+    assert_eq!(world.users().iter().sum::<u32>(), 2);
+    let (_, report) = world.play_out();
+    assert_eq!((report.users.peak, report.runners.len()), (2, 5));
+}

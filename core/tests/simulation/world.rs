@@ -1,0 +1,416 @@
+//! The world: a clock, a queue of events, a network with faults.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap};
+use std::time::Duration;
+
+use aiotest_core::master::{Master, MasterEvent, ShapeTick};
+use aiotest_core::message::{Assignment, Departure, ProcessId, Refusal, Report, RunState};
+use aiotest_core::run::{ClassSpec, Constant, Deadlines, Load, RunIdentity, RunSpec};
+use aiotest_core::tick::Tick;
+
+use crate::process::Process;
+
+/// Numbers that follow from a seed (splitmix64).
+pub(crate) struct Random(u64);
+
+impl Random {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(seed ^ 0x5851_f42d_4c95_7f2d)
+    }
+
+    pub(crate) fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    /// Below `bound`; 0 for 0.
+    pub(crate) fn below(&mut self, bound: u64) -> u64 {
+        if bound == 0 { 0 } else { self.next() % bound }
+    }
+
+    pub(crate) fn chance(&mut self, of: f64) -> bool {
+        (self.below(1_000_000) as f64) < of * 1e6
+    }
+}
+
+/// What goes wrong, as chances per message or per second.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Faults {
+    pub(crate) loss: f64,
+    pub(crate) doubling: f64,
+    pub(crate) long_delay: f64,
+    pub(crate) death: f64,
+    pub(crate) cut_off: f64,
+    /// A death that nobody sees.
+    pub(crate) unseen: f64,
+}
+
+impl Faults {
+    pub(crate) fn network() -> Self {
+        Self { loss: 0.1, doubling: 0.1, long_delay: 0.1, ..Self::default() }
+    }
+
+    pub(crate) fn deaths() -> Self {
+        Self { death: 0.04, ..Self::network() }
+    }
+
+    pub(crate) fn everything() -> Self {
+        Self { cut_off: 0.02, unseen: 0.3, ..Self::deaths() }
+    }
+}
+
+/// A bug on purpose, to see that the checks find it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sabotage {
+    OneUserTooMany,
+    LostMeasurement,
+    DoubledMeasurement,
+    StandingClock,
+    LazyProcess,
+    WrongDeposit,
+}
+
+/// What is played.
+#[derive(Clone, Debug)]
+pub(crate) struct Scenario {
+    pub(crate) spec: RunSpec,
+    pub(crate) classes: Vec<ClassSpec>,
+    pub(crate) faults: Faults,
+    pub(crate) sabotage: Option<Sabotage>,
+    /// What the shape says, second by second; the last one holds.
+    pub(crate) shape: Vec<(u32, f64)>,
+}
+
+impl Scenario {
+    /// Something usual, drawn by the seed.
+    pub(crate) fn drawn(seed: u64) -> Self {
+        let mut random = Random::new(seed);
+        let users = 1 + random.below(60) as u32;
+        let duration = Some(Duration::from_secs(20 + random.below(20)));
+        let spawn_rate = [2.0, 10.0, 33.3, 1000.0][random.below(4) as usize];
+        let weights = 1 + random.below(3);
+        let classes = (0..weights)
+            .map(|class| ClassSpec { name: format!("Test{class}"), weight: 1 + random.below(5) as u32 })
+            .collect();
+        let (runners, processes_per_runner) = (1 + random.below(3) as u32, 1 + random.below(2) as u32);
+        let load = Load::Constant(Constant { users, spawn_rate, duration });
+        Self {
+            spec: spec(load, runners, processes_per_runner),
+            classes,
+            faults: Faults::default(),
+            sabotage: None,
+            shape: Vec::new(),
+        }
+    }
+}
+
+pub(crate) fn spec(load: Load, runners: u32, processes_per_runner: u32) -> RunSpec {
+    RunSpec {
+        run: RunIdentity::default(),
+        load,
+        runners,
+        processes_per_runner,
+        thresholds: Vec::new(),
+        deadlines: Deadlines { stop: Duration::from_secs(10), ..Deadlines::default() },
+        dead_man: Duration::from_secs(15),
+        host: None,
+        args: Vec::new(),
+        aiotestfile: "aiotestfile.py".into(),
+    }
+}
+
+enum Event {
+    MasterWake,
+    ProcessWake(usize),
+    AtMaster { process: usize, sent_at: Tick, report: Box<Report> },
+    Answered { process: usize, sent_at: Tick, answer: Box<Result<Assignment, Refusal>> },
+    NoAnswer { process: usize, sequence: u64 },
+    Departed(Departure),
+    Born { runner: String, process: u32, incarnation: u64 },
+    Second,
+}
+
+/// More events than this in a second are none that anybody waits for.
+const SPINNING: u64 = 20_000;
+
+/// Orders events by time, then by when they were made.
+struct Timed(Reverse<(Tick, u64)>, Event);
+
+impl PartialEq for Timed {
+    fn eq(&self, other: &Self) -> bool {
+        self.0 == other.0
+    }
+}
+impl Eq for Timed {}
+impl PartialOrd for Timed {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl Ord for Timed {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.0.cmp(&other.0)
+    }
+}
+
+/// Everything there is.
+pub(crate) struct World {
+    pub(crate) now: Tick,
+    pub(crate) scenario: Scenario,
+    pub(crate) master: Master,
+    pub(crate) processes: Vec<Process>,
+    /// When the last thing happened that may move users.
+    pub(crate) unrest: Tick,
+    /// Targets by second, the last ones.
+    pub(crate) targets: BTreeMap<Tick, u32>,
+    pub(crate) events: Vec<(Tick, MasterEvent)>,
+    pub(crate) random: Random,
+    queue: BinaryHeap<Timed>,
+    made: u64,
+    /// Events since the last whole second.
+    happened: u64,
+    woken: Vec<Option<Tick>>,
+    master_woken: Option<Tick>,
+}
+
+impl World {
+    pub(crate) fn new(seed: u64, scenario: Scenario) -> Self {
+        let master = Master::new(scenario.spec.clone(), scenario.classes.clone(), 7).expect("a valid run");
+        let mut world = Self {
+            now: Tick::ZERO,
+            scenario,
+            master,
+            processes: Vec::new(),
+            unrest: Tick::ZERO,
+            targets: BTreeMap::new(),
+            events: Vec::new(),
+            random: Random::new(seed.wrapping_mul(0x1000_0001)),
+            queue: BinaryHeap::new(),
+            made: 0,
+            happened: 0,
+            woken: Vec::new(),
+            master_woken: None,
+        };
+        for runner in 0..world.scenario.spec.runners {
+            for process in 0..world.scenario.spec.processes_per_runner {
+                let delay = world.random.below(2_000_000);
+                let born = Event::Born { runner: format!("runner-{runner}"), process, incarnation: 0 };
+                world.later(Duration::from_micros(delay), born);
+            }
+        }
+        world.later(Duration::from_secs(1), Event::Second);
+        world
+    }
+
+    /// Plays to the end; the first broken promise, if any.
+    pub(crate) fn run(mut self) -> Result<(), String> {
+        self.run_until(Self::is_over)?;
+        self.check_end()
+    }
+
+    /// Plays until something is so.
+    pub(crate) fn run_until(&mut self, done: impl Fn(&Self) -> bool) -> Result<(), String> {
+        while !done(self) {
+            let Some(Timed(Reverse((at, _)), event)) = self.queue.pop() else { return self.check_end() };
+            self.now = at;
+            self.happened += 1;
+            if SPINNING < self.happened {
+                return Err(format!("somebody spins at {:?}: {:?}", self.now, self.master.poll_timeout()));
+            }
+            self.happen(event)?;
+            self.wake_master();
+            self.check()?;
+        }
+        Ok(())
+    }
+
+    /// Everybody knows that the run is over, or it is far too late.
+    pub(crate) fn is_over(&self) -> bool {
+        let ended = self.master.state() == RunState::Ended;
+        (ended && self.processes.iter().all(|process| !process.alive || process.ended.is_some()))
+            || Tick::ZERO + Duration::from_secs(600) < self.now
+    }
+
+    fn master_now(&self) -> Tick {
+        match self.scenario.sabotage {
+            Some(Sabotage::StandingClock) => self.now.min(Tick::ZERO + Duration::from_secs(12)),
+            _ => self.now,
+        }
+    }
+
+    fn later(&mut self, after: Duration, event: Event) {
+        self.at(self.now + after, event);
+    }
+
+    fn at(&mut self, at: Tick, event: Event) {
+        self.made += 1;
+        self.queue.push(Timed(Reverse((at, self.made)), event));
+    }
+
+    fn happen(&mut self, event: Event) -> Result<(), String> {
+        match event {
+            Event::MasterWake => {
+                self.master_woken = None;
+                self.master.handle_timeout(self.master_now());
+            }
+            Event::ProcessWake(process) => {
+                if self.woken[process] == Some(self.now) {
+                    self.woken[process] = None;
+                    self.wake(process);
+                }
+            }
+            Event::AtMaster { process, sent_at, report } => self.at_master(process, sent_at, &report),
+            Event::Answered { process, sent_at, answer } => self.answered(process, sent_at, *answer),
+            Event::NoAnswer { process, sequence } => {
+                if self.processes[process].awaiting == Some(sequence) {
+                    let who = &mut self.processes[process];
+                    who.awaiting = None;
+                    who.core.handle_no_answer(who.local(self.now));
+                    self.wake(process);
+                }
+            }
+            Event::Departed(departure) => {
+                self.unrest = self.now;
+                self.master.handle_departure(self.master_now(), &departure);
+            }
+            Event::Born { runner, process, incarnation } => {
+                self.born(ProcessId { runner, process, incarnation });
+            }
+            Event::Second => return self.second(),
+        }
+        Ok(())
+    }
+
+    pub(crate) fn born(&mut self, id: ProcessId) {
+        let names: Vec<String> = self.scenario.classes.iter().map(|class| class.name.clone()).collect();
+        let skew = self.random.below(1_000_000_000_000);
+        let (dead_man, sabotage) = (self.scenario.spec.dead_man, self.scenario.sabotage);
+        self.processes.push(Process::new(id, &names, self.now, dead_man, skew, sabotage));
+        self.woken.push(None);
+        self.unrest = self.now;
+        self.wake(self.processes.len() - 1);
+    }
+
+    /// A process dies; its parent sees it and starts the next life, unless nobody sees it.
+    pub(crate) fn kill(&mut self, process: usize, seen: bool) {
+        self.unrest = self.now;
+        let who = &mut self.processes[process];
+        who.die();
+        let id = who.id.clone();
+        let sent_total = match self.scenario.sabotage {
+            Some(Sabotage::WrongDeposit) => Some(who.sent / 2),
+            _ => Some(who.sent),
+        };
+        let departure = Departure { process: id.clone(), exit: "killed by signal 9".into(), sent_total };
+        let again = Event::Born { runner: id.runner, process: id.process, incarnation: id.incarnation + 1 };
+        if seen {
+            let delay = Duration::from_micros(self.random.below(300_000));
+            self.later(delay, Event::Departed(departure));
+        }
+        let delay = Duration::from_micros(300_000 + self.random.below(3_000_000));
+        self.later(delay, again);
+    }
+
+    fn second(&mut self) -> Result<(), String> {
+        self.happened = 0;
+        let faults = self.scenario.faults;
+        for process in 0..self.processes.len() {
+            let who = &self.processes[process];
+            if !who.alive || who.ended.is_some() || self.master.state() == RunState::Ended {
+                continue;
+            }
+            if self.random.chance(faults.death) {
+                let seen = !self.random.chance(faults.unseen);
+                self.kill(process, seen);
+            } else if self.random.chance(faults.cut_off) {
+                let long = Duration::from_secs(1 + self.random.below(25));
+                self.processes[process].cut_off_until = self.now + long;
+            }
+        }
+        self.later(Duration::from_secs(1), Event::Second);
+        self.check_held()
+    }
+
+    fn wake(&mut self, process: usize) {
+        let report = self.processes[process].wake(self.now, &mut self.random);
+        if let Some(report) = report {
+            self.send(process, &report);
+        }
+        if let Some(at) = self.processes[process].next_wake(self.now) {
+            let at = at.max(self.now + Duration::from_micros(1));
+            if self.woken[process].is_none_or(|known| at < known) {
+                self.woken[process] = Some(at);
+                self.at(at, Event::ProcessWake(process));
+            }
+        }
+    }
+
+    fn send(&mut self, process: usize, report: &Report) {
+        let sent_at = self.now;
+        self.processes[process].awaiting = Some(report.sequence);
+        self.later(Duration::from_secs(3), Event::NoAnswer { process, sequence: report.sequence });
+        for _ in 0..self.copies() {
+            let delay = self.delay();
+            if sent_at < self.processes[process].cut_off_until {
+                continue;
+            }
+            let report = Box::new(report.clone());
+            self.later(delay, Event::AtMaster { process, sent_at, report });
+        }
+    }
+
+    fn copies(&mut self) -> u32 {
+        let faults = self.scenario.faults;
+        if self.random.chance(faults.loss) { 0 } else { 1 + u32::from(self.random.chance(faults.doubling)) }
+    }
+
+    fn delay(&mut self) -> Duration {
+        let long = self.random.chance(self.scenario.faults.long_delay);
+        Duration::from_micros(200 + self.random.below(if long { 6_000_000 } else { 20_000 }))
+    }
+
+    fn at_master(&mut self, process: usize, sent_at: Tick, report: &Report) {
+        let answer = self.master.handle_report(self.master_now(), report);
+        for _ in 0..self.copies() {
+            let delay = self.delay();
+            if self.now < self.processes[process].cut_off_until {
+                continue;
+            }
+            let answer = Box::new(answer.clone());
+            self.later(delay, Event::Answered { process, sent_at, answer });
+        }
+    }
+
+    fn answered(&mut self, process: usize, sent_at: Tick, answer: Result<Assignment, Refusal>) {
+        let who = &mut self.processes[process];
+        let (sent_at, now) = (who.local(sent_at), who.local(self.now));
+        who.awaiting = None;
+        match answer {
+            Ok(assignment) => who.core.handle_assignment(sent_at, now, assignment),
+            Err(refusal) => who.core.handle_refusal(now, &refusal),
+        }
+        self.wake(process);
+    }
+
+    fn wake_master(&mut self) {
+        while let Some(event) = self.master.poll_event() {
+            if let MasterEvent::AskShape { run_time, .. } = &event {
+                let second = (run_time.as_secs() as usize).min(self.scenario.shape.len().saturating_sub(1));
+                let (users, rate) = self.scenario.shape[second];
+                self.master.handle_shape(self.now, ShapeTick::Users { users, rate });
+            }
+            self.events.push((self.now, event));
+        }
+        if let Some(at) = self.master.poll_timeout().filter(|_| self.now == self.master_now()) {
+            let at = at.max(self.now + Duration::from_micros(1));
+            if self.master_woken.is_none_or(|known| at < known) {
+                self.master_woken = Some(at);
+                self.at(at, Event::MasterWake);
+            }
+        }
+    }
+}

@@ -233,6 +233,23 @@ def test_eager_tasks_start_calls_at_once() -> None:
     assert play(scenario).row("/")["requests"] == 6
 
 
+def test_pythons_own_task_drives_calls() -> None:
+    made = asyncio.tasks._PyTask  # type: ignore[attr-defined]
+
+    async def scenario(server: Server, session: ClientSession) -> None:
+        asyncio.get_running_loop().set_task_factory(
+            lambda loop, coroutine, **given: made(coroutine, loop=loop, **given)
+        )
+        responses = await asyncio.gather(*(session.get("/") for _ in range(5)))
+        assert {response.status for response in responses} == {200}
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(asyncio.create_task(as_coroutine(session.get("/hang"))), 0.05)
+
+    recorded = play(scenario)
+    assert recorded.row("/")["requests"] == 5
+    assert recorded.row("/hang")["failures"] == 1
+
+
 def test_uvloop_drives_calls() -> None:
     uvloop = pytest.importorskip("uvloop")
 

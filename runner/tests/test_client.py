@@ -354,3 +354,21 @@ def test_client_timeout_takes_its_four_limits_in_order() -> None:
             ClientSession(timeout="5")  # type: ignore[arg-type]
 
     asyncio.run(main())
+
+
+def test_aiohttps_own_objects_are_accepted_and_its_exceptions_catch_ours() -> None:
+    aiohttp = pytest.importorskip("aiohttp")
+
+    async def scenario(server: Server, _: ClientSession) -> None:
+        timeout = aiohttp.ClientTimeout(total=0.05)
+        auth = aiohttp.BasicAuth("me", "secret")
+        async with ClientSession(base_url=server.url, timeout=timeout, auth=auth) as session:
+            assert (await sent(session.get("/echo")))["headers"]["authorization"] == "Basic bWU6c2VjcmV0"
+            with pytest.raises(aiohttp.ServerTimeoutError):
+                await session.get("/hang")
+            with pytest.raises(aiohttp.ClientConnectorError):
+                await session.get("http://127.0.0.1:1/")
+            with pytest.raises(aiohttp.InvalidURL):
+                session.get("ftp://example/")
+
+    play(scenario)

@@ -163,6 +163,10 @@ fn parse_json<'py>(text: &Bound<'py, PyString>) -> PyResult<Bound<'py, PyAny>> {
 
 fn expect_content_type(slf: &Bound<'_, Response>, expected: &str) -> PyResult<()> {
     let py = slf.py();
+    if expected == "application/json" && slf.borrow().head.header("content-type") == Some(b"application/json")
+    {
+        return Ok(());
+    }
     let found =
         slf.borrow().head.header("content-type").map(|value| String::from_utf8_lossy(value).to_lowercase());
     let found = found.unwrap_or_default();

@@ -75,7 +75,8 @@ impl Response {
 
     /// The charset that the reply names.
     pub(super) fn charset_name(&self) -> Option<String> {
-        let value = String::from_utf8_lossy(self.head.header("content-type")?).into_owned();
+        let value = self.head.header("content-type").filter(|value| value.contains(&b';'))?;
+        let value = String::from_utf8_lossy(value);
         value.split(';').skip(1).find_map(|parameter| {
             let (name, value) = parameter.split_once('=')?;
             name.trim().eq_ignore_ascii_case("charset").then(|| value.trim().trim_matches('"').to_lowercase())

@@ -149,7 +149,17 @@ def test_a_master_without_a_token_listens_on_loopback_only_and_says_so(tmp_path:
 def test_a_worker_with_a_wrong_token_exits_1_and_the_master_goes_on(tmp_path: Path) -> None:
     write(tmp_path, USERS)
     port = free_port()
-    argv: list[object] = ["--master", "-t", 1, "--master-bind-port", port, "--prometheus-port", free_port()]
+    argv: list[object] = [
+        "--master",
+        "-r",
+        50,
+        "-t",
+        1,
+        "--master-bind-port",
+        port,
+        "--prometheus-port",
+        free_port(),
+    ]
     with one_server() as server, Command(*argv, cwd=tmp_path, token="right") as master:
         master.until("waiting for 1 workers")
         with Command("--worker", "--master-port", port, cwd=tmp_path, token="wrong") as worker:

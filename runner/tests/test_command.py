@@ -67,7 +67,7 @@ def test_failed_requests_exit_1_and_the_job_goes_on_after_the_block(
             print("after", flush=True)
     """,
     )
-    code, output = run("-H", server.url, "-t", 1, "--prometheus-port", free_port(), cwd=tmp_path)
+    code, output = run("-H", server.url, "-r", 50, "-t", 1, "--prometheus-port", free_port(), cwd=tmp_path)
     assert code == 1, output
     assert "after" in output
 
@@ -81,7 +81,15 @@ def test_a_host_that_refuses_is_counted_and_the_jobs_go_on(tmp_path: Path) -> No
         ),
     )
     code, output = run(
-        "-H", f"http://127.0.0.1:{free_port()}", "-t", 1, "--prometheus-port", free_port(), cwd=tmp_path
+        "-H",
+        f"http://127.0.0.1:{free_port()}",
+        "-r",
+        50,
+        "-t",
+        1,
+        "--prometheus-port",
+        free_port(),
+        cwd=tmp_path,
     )
     assert code == 1
     assert output.count("seen") > 1, output
@@ -96,7 +104,7 @@ def test_a_dead_user_exits_1_and_names_its_line(tmp_path: Path, server: OneServe
             {}["token"]
     """,
     )
-    code, output = run("-H", server.url, "-t", 1, "--prometheus-port", free_port(), cwd=tmp_path)
+    code, output = run("-H", server.url, "-r", 50, "-t", 1, "--prometheus-port", free_port(), cwd=tmp_path)
     assert code == 1
     assert "TestShop died: KeyError: 'token'" in output
     assert re.search(r'aiotestfile\.py", line \d+, in test_bug', output)

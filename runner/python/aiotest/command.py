@@ -86,6 +86,7 @@ async def _alone(given: argparse.Namespace, collected: Collected) -> int:
         facade.attach(native)
         process.on_signals(master.stop, process.quit_now)
         settle_memory()
+        _native.show_progress(master.addresses[0], token)
         users = RunnerHost(native, collected.user_classes, _native.UserScope, _native.record, facade)
         served = asyncio.create_task(MasterHost(master, collected.shape, None).run(), name="master")
         await users.run()
@@ -102,19 +103,21 @@ async def _master(given: argparse.Namespace, collected: Collected) -> int:
     facade = runners.MasterRunner(given)
     runners.global_runner = facade
     await events.init.fire()
-    token, host = _token(given), given.master_bind_host
-    if token is None:
+    secret, host = _token(given), given.master_bind_host
+    token = secret or NO_TOKEN
+    if secret is None:
         logger.warning(
             "no AIOTEST_TOKEN and no --token-file: the master listens on 127.0.0.1 only, "
             "for workers on this machine"
         )
         host = "127.0.0.1"
     address = _address("0.0.0.0" if host in ("*", "") else host, given.master_bind_port)
-    master = _bound(given, collected, plan_of(given, collected), token or NO_TOKEN, address)
+    master = _bound(given, collected, plan_of(given, collected), token, address)
     try:
         facade.attach(master)
         process.on_signals(master.stop, process.quit_now)
         settle_memory()
+        _native.show_progress(master.addresses[0], token)
         logger.info(f"waiting for {given.expect_workers} workers on {master.addresses[0]}")
         await MasterHost(master, collected.shape, facade).run()
         return _exit_code(master)
@@ -158,6 +161,8 @@ def plan_of(given: argparse.Namespace, collected: Collected, own: Sequence[str] 
         "load": {"constant": constant} if collected.shape is None else "shape",
         "runners": given.expect_workers if given.master else 1,
         "processes_per_runner": given.processes,
+        # The result is read in this process, for its table.
+        "deadlines": {"results": 5 * MICROSECONDS},
         "host": given.host or None,
         "args": list(own),
         "aiotestfile": str(collected.path),
@@ -177,10 +182,13 @@ def _bound(
             classes=collected.weights,
             shape=collected.shape is not None,
             buckets=[float(bound) for bound in given.buckets],
+            keep_result=True,
         )
-    except (OSError, ValueError) as error:
+    except OSError as error:
         others = "--prometheus-port, --master-bind-host and --master-bind-port choose another address"
         raise _CannotRun(f"{error} ({others})") from error
+    except ValueError as error:
+        raise _CannotRun(str(error)) from error
 
 
 def _joined(plan: str, token: str, master: str, name: str, collected: Collected) -> _native.Runner:

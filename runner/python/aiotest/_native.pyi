@@ -8,12 +8,31 @@ blocks. Their network work happens in a thread of their own that never attaches 
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable, Mapping
 from http.cookies import SimpleCookie
 from types import TracebackType
-from typing import Any, Protocol, Self, TypedDict, TypeVar, Unpack
+from typing import Any, Protocol, Self, TypedDict, TypeVar, Unpack, final
 
 from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
 from aiotest.client import RequestInfo
+
+__all__ = [
+    "Call",
+    "Chunks",
+    "ClientSession",
+    "ClientTimeout",
+    "Content",
+    "CookieJar",
+    "Master",
+    "Response",
+    "Runner",
+    "Step",
+    "UserScope",
+    "record",
+    "run_manifest",
+    "run_plan",
+    "show_progress",
+    "take_statistics_json",
+]
 
 _T = TypeVar("_T")
 _Pairs = Mapping[str, _T] | Iterable[tuple[str, _T]]
@@ -48,11 +67,12 @@ class _Options(TypedDict, total=False):
 
 # === control ===
 
+@final
 class Runner:
     """One process's seat in a run: joins the master, reports to it about once a second, obeys its plan."""
 
-    def __init__(
-        self,
+    def __new__(
+        cls,
         plan: str,
         *,
         master: str,
@@ -62,7 +82,7 @@ class Runner:
         incarnation: int,
         deposit: str | None,
         classes: list[tuple[str, int]],
-    ) -> None:
+    ) -> Self:
         """Dial the master and go on dialling until the run's deadline.
 
         Arguments: `plan`, the run as JSON (`plan.json`); `master`, its control address, `host:port`;
@@ -105,11 +125,12 @@ class Runner:
     def hand_over(self) -> None:
         """Leave: drain, send everything, and end with exit code 75, so that another takes this seat."""
 
+@final
 class Master:
     """The master of a run: shares the load out, gathers reports, serves the control port and `/metrics`."""
 
-    def __init__(
-        self,
+    def __new__(
+        cls,
         plan: str,
         *,
         token: str,
@@ -120,7 +141,7 @@ class Master:
         buckets: list[float] | None = None,
         keep_result: bool = False,
         linger: float | None = None,
-    ) -> None:
+    ) -> Self:
         """Bind both ports and accept runners from now on.
 
         Arguments: `plan`, the run as JSON; `control_address` and `metrics_address`, `host:port`, port 0 for
@@ -202,8 +223,8 @@ class ClientSession:
     Made inside a user's task it belongs to that user: its calls are waited for, or aborted, at the stop.
     """
 
-    def __init__(
-        self,
+    def __new__(
+        cls,
         base_url: str | URL | None = None,
         *,
         headers: _Pairs[str] | None = None,
@@ -213,7 +234,7 @@ class ClientSession:
         raise_for_status: bool = False,
         timeout: _Timeout | None = None,
         read_bufsize: int | None = None,
-    ) -> None:
+    ) -> Self:
         """Open no connection yet.
 
         Arguments: `base_url`, what relative URLs of calls are joined to; `headers` of every call, over
@@ -269,6 +290,7 @@ class ClientSession:
         /,
     ) -> None: ...
 
+@final
 class Call(Coroutine[Any, Any, Response]):
     """One HTTP call: a coroutine to asyncio, and what `async with` enters.
 
@@ -277,14 +299,15 @@ class Call(Coroutine[Any, Any, Response]):
     call that fails before there is a reply raises a `ClientError`, already recorded (`aiotest_recorded`).
     """
 
+    @property
+    def __qualname__(self) -> str: ...
     def __await__(self) -> Generator[Any, Any, Response]: ...
-    def send(self, value: None, /) -> Any: ...
+    def send(self, value: None) -> Any: ...
     def throw(
         self,
         kind: type[BaseException] | BaseException,
         value: BaseException | object = None,
         traceback: TracebackType | None = None,
-        /,
     ) -> Any: ...
     def close(self) -> None: ...
     async def __aenter__(self) -> Response: ...
@@ -299,6 +322,7 @@ class Call(Coroutine[Any, Any, Response]):
         here.
         """
 
+@final
 class Response:
     """The reply to a call: the surface of aiohttp's `ClientResponse`, and a verdict of the scenario's."""
 
@@ -351,9 +375,9 @@ class Response:
         *,
         encoding: str | None = None,
         loads: Callable[[str], Any] | None = None,
-        content_type: str | None = "application/json",
+        content_type: str | None = ...,
     ) -> Coroutine[Any, Any, Any]:
-        """The body as JSON, `None` if it is empty.
+        """The body as JSON, `None` if it is empty; `content_type` is `application/json` unless given.
 
         Raises: `ContentTypeError` if the reply has another content type (`None` accepts any); `ValueError`
             for bad JSON.
@@ -387,10 +411,11 @@ class Response:
         /,
     ) -> bool: ...
 
+@final
 class Content:
     """A reply's body as a stream. Beyond `read_bufsize` bytes the server waits until they are taken."""
 
-    def read(self, n: int = -1) -> Coroutine[Any, Any, bytes]:
+    def read(self, n: int = ...) -> Coroutine[Any, Any, bytes]:
         """At most `n` bytes as soon as there are some, nothing at the end; all that is left if `n` is
         negative.
         """
@@ -408,15 +433,30 @@ class Content:
 
     def at_eof(self) -> bool: ...
 
+@final
 class Chunks:
     """What `async for` over a body goes over."""
 
     def __aiter__(self) -> Self: ...
     async def __anext__(self) -> bytes: ...
 
+@final
 class Step:
     """The awaitable behind the coroutines of a reply; over without suspending when what it gives is there."""
 
+    def __await__(self) -> Self: ...
+    def __iter__(self) -> Self: ...
+    def __next__(self) -> Any: ...
+    def send(self, value: object) -> Any: ...
+    def throw(
+        self,
+        kind: type[BaseException] | BaseException,
+        value: BaseException | object = None,
+        traceback: TracebackType | None = None,
+    ) -> Any: ...
+    def close(self) -> None: ...
+
+@final
 class CookieJar:
     """A session's cookies, of IP hosts too."""
 
@@ -428,16 +468,17 @@ class CookieJar:
     def filter_cookies(self, request_url: str | URL | None = None) -> SimpleCookie:
         """What a call to `request_url`, or else to the base URL, would send."""
 
+@final
 class ClientTimeout:
     """Limits of a call in seconds; `None` and 0 are for ever."""
 
-    def __init__(
-        self,
+    def __new__(
+        cls,
         total: float | None = None,
         connect: float | None = None,
         sock_read: float | None = None,
         sock_connect: float | None = None,
-    ) -> None:
+    ) -> Self:
         """`total`, to the last byte of the body; `connect`, until there is a connection; `sock_read`,
         between two reads; `sock_connect`, for one TCP handshake. Raises: `ValueError` for a number that is
         no time.
@@ -452,10 +493,11 @@ class ClientTimeout:
     @property
     def sock_connect(self) -> float | None: ...
 
+@final
 class UserScope:
     """The calls of one user."""
 
-    def __init__(self) -> None: ...
+    def __new__(cls) -> Self: ...
     @property
     def open_calls(self) -> int:
         """Calls that are started and not recorded yet."""

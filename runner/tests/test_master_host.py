@@ -64,6 +64,11 @@ def test_the_run_time_goes_on_where_it_was_after_a_restart_of_the_master() -> No
     assert users == 100
 
 
+def test_the_run_time_is_the_masters_also_if_it_asks_before_the_start() -> None:
+    told = answers(lambda shape: (int(shape.get_run_time()), 1), 0.0, 0.0, 7.0)
+    assert [users for _, users, _ in told] == [0, 0, 7]
+
+
 def test_a_reset_of_the_run_time_is_kept() -> None:
     def tick(shape: LoadUserShape) -> tuple[int, float]:
         if shape.get_run_time() >= 100:

@@ -41,7 +41,7 @@ class MasterHost:
         """
         self._native = native
         self._shape = shape
-        self._shape_runs = False
+        self._shape_start: float | None = None
         self._runner = runner
         self._background = Background()
         self._ended: asyncio.Future[int] | None = None
@@ -83,10 +83,10 @@ class MasterHost:
         if shape is None:
             self._native.shape_failed("the file has no LoadUserShape")
             return
-        if not self._shape_runs:
-            # After a restart of the master the run is older than this process.
-            self._shape_runs = True
-            shape.start_time = perf_counter() - run_time
+        if self._shape_start in (None, shape.start_time):
+            # The run's time is the master's: it is asked before the start too, and goes on after a restart. From
+            # a `reset_time` on the shape has a time of its own.
+            self._shape_start = shape.start_time = perf_counter() - run_time
         try:
             answer = checked(shape.tick())
         except ShapeError as error:

@@ -283,3 +283,33 @@ fn a_runner_that_hands_over_leaves_nothing_behind() {
     let sent: u64 = seen.iter().map(|seen| seen.sent.load(Ordering::Relaxed)).sum();
     assert_eq!(result(&master)["total"]["sent"], sent);
 }
+
+#[test]
+fn a_runner_whose_master_falls_silent_stops_its_load_and_ends_what_does_not() {
+    let mut spec = spec(20, 60);
+    spec.dead_man = Duration::from_secs(2);
+    let master = master(&spec);
+    let crowds = [join(&master, &spec, 0, 1), join(&master, &spec, 1, 1)];
+    wait(Duration::from_secs(10), "10 users on each", || {
+        crowds.iter().all(|crowd| crowd.seen.users.load(Ordering::Relaxed) == 10)
+    });
+    let [stops, stubborn] = crowds.each_ref().map(|crowd| &crowd.seen);
+    stubborn.stubborn.store(true, Ordering::Relaxed);
+    drop(master);
+    let silent = wait(Duration::from_secs(8), "no users where they end", || {
+        stops.users.load(Ordering::Relaxed) == 0
+            && [stops, stubborn].iter().all(|seen| seen.refused.load(Ordering::Relaxed))
+    });
+    assert!(
+        Duration::from_millis(900) < silent,
+        "not before the dead-man time, counted from the last report sent"
+    );
+    let stubborn_for = wait(Duration::from_secs(8), "the end of the stubborn process", || {
+        stubborn.process_ended.load(Ordering::Relaxed)
+    });
+    assert!(Duration::from_secs(4) < stubborn_for, "{stubborn_for:?}");
+    assert!(!stops.process_ended.load(Ordering::Relaxed), "this one keeps what it measured and dials on");
+    for crowd in crowds {
+        crowd.kill();
+    }
+}

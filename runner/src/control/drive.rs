@@ -20,6 +20,8 @@ use crate::clock::Clock;
 const STOP_NOW: Duration = Duration::from_secs(5);
 /// Between looks while a call is open and the state machine would like another.
 const OPEN_CALL: Duration = Duration::from_millis(100);
+/// How long a process that leaves its seat waits for a master that takes what it has measured.
+const HAND_OVER: Duration = Duration::from_secs(20);
 /// Exit code of a process that its master does not know, or that found none in time.
 const EXIT_NO_MASTER: u8 = 3;
 
@@ -106,7 +108,11 @@ impl Drive {
             }
         }
         if facts.hand_over {
-            self.core.hand_over(self.clock.now());
+            let now = self.clock.now();
+            self.core.hand_over(now);
+            // A master that is gone as well does not keep this process for the length of a run.
+            self.give_up = self.give_up.min(now + HAND_OVER);
+            self.after_joining = Duration::ZERO;
         }
         self.told.user_errors.merge(&facts.user_errors);
         self.told.loop_lag = self.told.loop_lag.max(facts.loop_lag);

@@ -18,12 +18,16 @@ pub(super) struct Sample {
     pub(super) open_files: u64,
 }
 
-/// Remembers the last sample's totals.
+/// The shortest time that says anything about CPU: the machine's totals are counted in hundredths of a second.
+const SHORTEST: Duration = Duration::from_millis(900);
+
+/// Remembers the last sample and its totals.
 #[derive(Debug)]
 pub(super) struct Meter {
     at: Instant,
     cpu: Duration,
     machine: Machine,
+    last: Sample,
 }
 
 /// The machine's totals, in its own unit of time.
@@ -36,19 +40,20 @@ struct Machine {
 impl Meter {
     /// Starts measuring now.
     pub(super) fn start() -> Self {
-        Self { at: Instant::now(), cpu: own_cpu(), machine: machine() }
+        Self { at: Instant::now(), cpu: own_cpu(), machine: machine(), last: Sample::default() }
     }
 
-    /// The figures since the last sample, or since the start.
+    /// The figures since the last sample, or since the start; the last ones again if that was a moment ago.
     pub(super) fn sample(&mut self) -> Sample {
-        let last = std::mem::replace(self, Self::start());
-        let elapsed = self.at.duration_since(last.at).as_secs_f64();
-        let cpu = self.cpu.saturating_sub(last.cpu).as_secs_f64();
-        Sample {
-            cpu_percent: if 0.0 < elapsed { cpu / elapsed * 100.0 } else { 0.0 },
-            steal_percent: steal_percent(last.machine, self.machine),
-            open_files: open_files(),
+        if SHORTEST <= self.at.elapsed() {
+            let before = std::mem::replace(self, Self::start());
+            let elapsed = self.at.duration_since(before.at).as_secs_f64();
+            let cpu = self.cpu.saturating_sub(before.cpu).as_secs_f64();
+            self.last.cpu_percent = cpu / elapsed * 100.0;
+            self.last.steal_percent = steal_percent(before.machine, self.machine);
+            self.last.open_files = open_files();
         }
+        self.last
     }
 }
 
@@ -95,16 +100,15 @@ mod tests {
     }
 
     #[test]
-    fn a_busy_thread_and_an_open_file_are_seen() {
+    fn a_busy_thread_is_seen_once_there_is_enough_of_it() {
         let mut meter = Meter::start();
-        let before = meter.sample().open_files;
-        let _file = fs::File::open("/proc/self/stat").unwrap();
+        assert_eq!(meter.sample(), Sample::default(), "nothing is said about a moment");
         let busy = Instant::now();
-        while own_cpu().saturating_sub(meter.cpu) < Duration::from_millis(20) {
+        while busy.elapsed() < SHORTEST || own_cpu().saturating_sub(meter.cpu) < Duration::from_millis(20) {
             assert!(busy.elapsed() < Duration::from_secs(20), "no CPU time passes");
         }
         let sample = meter.sample();
-        assert!(0.0 < sample.cpu_percent, "{sample:?}");
-        assert!(0 < before && 0 < sample.open_files);
+        assert!(0.0 < sample.cpu_percent && 0 < sample.open_files, "{sample:?}");
+        assert_eq!(meter.sample(), sample, "and again a moment later");
     }
 }

@@ -93,17 +93,29 @@ impl Desk {
 impl Source for Arc<Desk> {
     fn look(&self, look: &mut dyn FnMut(&Figures<'_>)) {
         Desk::look(self, |core, now| {
-            let nodes = core.processes().map(|process| Node {
-                name: format!("{}/{}", process.id.runner, process.id.process),
-                users: process.users,
-                cpu_percent: process.health.cpu_percent,
-            });
             look(&Figures {
                 statistics: core.statistics(),
-                nodes: nodes.collect(),
-                users_target: core.status(now).target,
+                nodes: nodes(core),
+                users_target: core.target(now),
                 verdict: core.report(self.wall).map(|report| format!("{:?}", report.verdict.result)),
             });
         });
     }
+}
+
+/// One node per place: for a moment two incarnations may hold the same one, and no series may appear twice.
+fn nodes(core: &Core) -> Vec<Node> {
+    let mut nodes: Vec<Node> = Vec::new();
+    for process in core.processes() {
+        let name = format!("{}/{}", process.id.runner, process.id.process);
+        let (users, cpu_percent) = (process.users, process.health.cpu_percent);
+        match nodes.last_mut() {
+            Some(last) if last.name == name => {
+                last.users += users;
+                last.cpu_percent += cpu_percent;
+            }
+            _ => nodes.push(Node { name, users, cpu_percent }),
+        }
+    }
+    nodes
 }

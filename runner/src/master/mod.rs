@@ -153,7 +153,7 @@ impl Master {
     pub fn state(&self) -> &'static str {
         self.desk.look(|core, now| match core.state() {
             RunState::Waiting => "ready",
-            RunState::Running if core.users() < core.status(now).target => "starting",
+            RunState::Running if core.users() < core.target(now) => "starting",
             RunState::Running => "running",
             RunState::Draining => "stopping",
             RunState::Ended => "stopped",

@@ -21,6 +21,10 @@ pub(crate) struct Seen {
     pub(crate) users: AtomicU32,
     pub(crate) sent: AtomicU64,
     pub(crate) refused: AtomicBool,
+    /// The control thread has given up on these users.
+    pub(crate) process_ended: AtomicBool,
+    /// These users do not end when they are told to.
+    pub(crate) stubborn: AtomicBool,
     pub(crate) exit_code: Mutex<Option<u8>>,
     statistics: Mutex<Statistics>,
     gone: AtomicBool,
@@ -42,12 +46,12 @@ impl Crowd {
         token: &Token,
     ) -> Self {
         let seen = Arc::new(Seen::default());
-        let (statistics, sent, refused) = (Arc::clone(&seen), Arc::clone(&seen), Arc::clone(&seen));
+        let [statistics, sent, refused, ended] = [(); 4].map(|()| Arc::clone(&seen));
         let hooks = Hooks {
             take_statistics: Box::new(move || statistics.statistics.lock().unwrap().take()),
             sent_total: Box::new(move || sent.sent.load(Ordering::Relaxed)),
             refuse: Box::new(move |refuse| refused.refused.store(refuse, Ordering::Relaxed)),
-            end_process: Box::new(|| panic!("these users always stop")),
+            end_process: Box::new(move || ended.process_ended.store(true, Ordering::Relaxed)),
         };
         let control = Control::start(who, spec, classes, master, token, hooks).unwrap();
         let live = Arc::clone(&seen);
@@ -85,6 +89,7 @@ impl Seen {
                         live[class] += users;
                     }
                     Action::Retire { class, users } => live[class] -= users,
+                    Action::StopNow if self.stubborn.load(Ordering::Relaxed) => {}
                     Action::Drain { .. } | Action::StopNow => live.fill(0),
                     Action::End { exit_code } => {
                         *self.exit_code.lock().unwrap() = Some(exit_code);

@@ -356,6 +356,7 @@ def test_client_timeout_takes_its_four_limits_in_order() -> None:
     asyncio.run(main())
 
 
+@pytest.mark.filterwarnings("ignore:BasicAuth is deprecated:DeprecationWarning")
 def test_aiohttps_own_objects_are_accepted_and_its_exceptions_catch_ours() -> None:
     aiohttp = pytest.importorskip("aiohttp")
 

@@ -185,6 +185,7 @@ impl Runner {
         self.lease_until = self.lease_until.max(Some(lease));
         if assignment.send_full {
             self.outbox.want_full();
+            self.sent_at = None;
             self.next_report = received_at;
         }
         if assignment.state == RunState::Ended {
@@ -438,3 +439,6 @@ impl Runner {
         self.actions.push_back(Action::End { exit_code });
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,314 @@
+//! Claims about runner processes, message by message. Whole runs are played in `tests/simulation`.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::message::{StartComplete, StopReason};
+use crate::plan::{Plan, Ramp};
+use crate::share::{Share, ShareRow};
+use crate::stats::{Outcome, Sample};
+
+/// The process' clock is this far ahead of the master's.
+const AHEAD: u64 = 40_000_000;
+
+/// The process' own time at the master's.
+const fn at(milliseconds: u64) -> Tick {
+    Tick::from_micros(AHEAD + milliseconds * 1000)
+}
+
+const fn master(milliseconds: u64) -> Tick {
+    Tick::from_micros(milliseconds * 1000)
+}
+
+fn runner() -> Runner {
+    let id = ProcessId { runner: "runner-0".into(), process: 0, incarnation: 1 };
+    Runner::new(id, vec!["TestShop".into()], Duration::from_secs(15), at(0))
+}
+
+/// Ten users at five a second from 2 s on.
+fn assignment(now: u64, acknowledged: u64) -> Assignment {
+    let ramp = Ramp { version: 1, at: master(2000), since: master(2000), from: 0, to: 10, rate: 5.0 };
+    Assignment {
+        version: VERSION,
+        epoch: 7,
+        now: master(now),
+        acknowledged,
+        state: RunState::Running,
+        start: Some(master(2000)),
+        plan: Plan { version: 1, ramps: vec![ramp] },
+        share: Share {
+            rows: vec![ShareRow { position: 0, of: 1, held: false, from: vec![0], to: vec![10] }],
+        },
+        marks: vec![master(4000)],
+        ..Assignment::default()
+    }
+}
+
+fn answer(runner: &mut Runner, now: u64, acknowledged: u64) {
+    runner.handle_assignment(at(now), at(now), assignment(now, acknowledged));
+}
+
+fn actions(runner: &mut Runner) -> Vec<Action> {
+    std::iter::from_fn(|| runner.poll_action()).collect()
+}
+
+fn measured(calls: u32) -> Measurement {
+    let mut statistics = Statistics::default();
+    for _ in 0..calls {
+        statistics.record(&Sample {
+            name: "/",
+            method: "GET",
+            latency: Duration::from_millis(3),
+            phases: &[],
+            status: Some(200),
+            bytes_received: 0,
+            outcome: Outcome::Success,
+            sent: 1,
+            retried: 0,
+            truncated: false,
+        });
+    }
+    Measurement { statistics, ..Measurement::default() }
+}
+
+/// Joined, and with all its users.
+fn running() -> Runner {
+    let mut runner = runner();
+    runner.poll_report(at(0)).unwrap();
+    answer(&mut runner, 100, 1);
+    runner.handle_timeout(at(9000));
+    actions(&mut runner);
+    runner.handle_users(0, 10, 0);
+    runner
+}
+
+#[test]
+fn a_ramp_is_followed_without_a_message_per_step() {
+    let mut runner = runner();
+    let report = runner.poll_report(at(0)).unwrap();
+    assert_eq!((report.sequence, report.epoch, report.state), (1, None, ProcessState::Waiting));
+    answer(&mut runner, 100, 1);
+    assert_eq!(actions(&mut runner), [Action::TestStart]);
+    runner.poll_report(at(350)).unwrap();
+    answer(&mut runner, 351, 2);
+    let mut started = 0_u32;
+    let mut now = at(351);
+    while started < 10 {
+        now = runner.poll_timeout(now).unwrap().max(now + Duration::from_micros(1));
+        if runner.poll_report(now).is_some() {
+            let milliseconds = (now.as_micros() - AHEAD) / 1000;
+            answer(&mut runner, milliseconds, u64::MAX);
+        }
+        runner.handle_timeout(now);
+        for action in actions(&mut runner) {
+            assert_eq!(action, Action::Start { class: 0, users: 1 });
+            started += 1;
+            let due = at(2000 + 200 * u64::from(started));
+            assert!(
+                due.before(Duration::from_millis(2)) <= now && now <= due + Duration::from_millis(2),
+                "{started}"
+            );
+        }
+    }
+}
+
+#[test]
+fn an_unanswered_report_goes_out_again_unchanged() {
+    let mut runner = runner();
+    runner.handle_measurement(at(0), measured(1));
+    let first = runner.poll_report(at(0)).unwrap();
+    assert_eq!(runner.poll_report(at(1999)), None);
+    runner.handle_measurement(at(2000), measured(2));
+    assert_eq!(runner.poll_report(at(2000)), Some(first));
+    runner.handle_no_answer(at(2100));
+    runner.poll_report(at(2400)).unwrap();
+    answer(&mut runner, 2500, 1);
+    let next = runner.poll_report(at(4000)).unwrap();
+    assert_eq!((next.sequence, next.windows[0].statistics.sent_total()), (2, 2));
+}
+
+#[test]
+fn what_is_measured_before_a_mark_is_kept_apart_from_what_is_after() {
+    let mut runner = runner();
+    runner.poll_report(at(0)).unwrap();
+    answer(&mut runner, 100, 1);
+    assert!(!runner.measurement_due(at(200)));
+    runner.poll_report(at(3900)).unwrap();
+    answer(&mut runner, 3901, 2);
+    assert!(!runner.measurement_due(at(3999)));
+    assert_eq!(runner.poll_timeout(at(3990)).map(|due| due <= at(4000)), Some(true));
+    assert!(runner.measurement_due(at(4000)));
+    runner.handle_measurement(at(4000), measured(1));
+    assert!(!runner.measurement_due(at(4001)));
+    runner.handle_measurement(at(4900), measured(2));
+    let report = runner.poll_report(at(4900)).unwrap();
+    let windows: Vec<_> =
+        report.windows.iter().map(|window| (window.since, window.statistics.sent_total())).collect();
+    assert_eq!(windows, [(Tick::ZERO, 1), (master(4000), 2)]);
+}
+
+#[test]
+fn a_full_report_holds_everything_since_the_beginning() {
+    let mut runner = runner();
+    runner.handle_measurement(at(0), measured(1));
+    runner.poll_report(at(0)).unwrap();
+    answer(&mut runner, 10, 1);
+    runner.handle_measurement(at(1000), measured(2));
+    runner.poll_report(at(1000)).unwrap();
+    let asked = Assignment { send_full: true, ..assignment(1010, 0) };
+    runner.handle_assignment(at(1010), at(1010), asked);
+    runner.handle_measurement(at(1011), measured(4));
+    let full = runner.poll_report(at(1011)).unwrap();
+    assert!(full.full && full.sequence == 3, "{full:?}");
+    assert_eq!(full.windows[0].statistics.sent_total(), 7);
+}
+
+#[test]
+fn silence_of_the_master_stops_the_load_and_its_voice_starts_it_again() {
+    let mut runner = running();
+    assert_eq!(runner.poll_timeout(at(15_099)).map(|due| due <= at(15_100)), Some(true));
+    runner.handle_timeout(at(15_099));
+    assert_eq!(actions(&mut runner), []);
+    runner.handle_timeout(at(15_100));
+    assert_eq!(actions(&mut runner), [Action::StopNow]);
+    assert_eq!(runner.state(), ProcessState::Stopped);
+    runner.handle_users(0, 0, 0);
+    runner.handle_assignment(at(2), at(20_000), assignment(3, 0));
+    assert_eq!(actions(&mut runner), [], "an answer to an old report is no word of now");
+    answer(&mut runner, 21_000, 1);
+    assert_eq!(actions(&mut runner), [Action::Start { class: 0, users: 10 }]);
+}
+
+#[test]
+fn an_older_answer_changes_nothing() {
+    let mut runner = running();
+    let older = Assignment { share: Share::default(), ..assignment(50, 0) };
+    runner.handle_assignment(at(9000), at(9001), older);
+    runner.handle_timeout(at(9001));
+    assert_eq!(actions(&mut runner), []);
+}
+
+#[test]
+fn a_stop_drains_reports_the_rest_and_ends_only_when_told() {
+    let mut runner = running();
+    let stop = Stop { at: master(9500), deadline: master(12_500), reason: StopReason::Completed };
+    let stopping = Assignment { stop: Some(stop), ..assignment(9000, 1) };
+    runner.handle_assignment(at(9000), at(9000), stopping.clone());
+    runner.handle_timeout(at(9500));
+    assert_eq!(actions(&mut runner), [Action::Drain { deadline: Duration::from_secs(3) }]);
+    let draining = runner.poll_report(at(9750)).unwrap();
+    assert_eq!(draining.state, ProcessState::Draining);
+    runner.handle_assignment(
+        at(9751),
+        at(9751),
+        Assignment { now: master(9751), acknowledged: 2, ..stopping.clone() },
+    );
+    runner.handle_users(0, 0, 0);
+    runner.handle_timeout(at(9800));
+    assert!(runner.measurement_due(at(9800)), "what the last user did");
+    runner.handle_measurement(at(9800), measured(3));
+    let drained = runner.poll_report(at(9800)).unwrap();
+    assert_eq!((drained.state, drained.windows[0].statistics.sent_total()), (ProcessState::Drained, 3));
+    assert_eq!(actions(&mut runner), []);
+    let ended = Assignment { state: RunState::Ended, now: master(9900), acknowledged: 3, ..stopping };
+    runner.handle_assignment(at(9801), at(9900), ended);
+    assert_eq!(actions(&mut runner), [Action::End { exit_code: 0 }]);
+    assert_eq!((runner.poll_timeout(at(9901)), runner.poll_report(at(99_999))), (None, None));
+}
+
+#[test]
+fn a_refused_process_stops_at_once_and_ends() {
+    let mut runner = running();
+    runner.handle_refusal(at(9000), &Refusal::StaleEpoch { theirs: 7, ours: 8 });
+    assert_eq!(actions(&mut runner), [Action::StopNow, Action::End { exit_code: EXIT_REFUSED }]);
+}
+
+#[test]
+fn the_start_is_complete_at_the_agreed_instant_and_once() {
+    let mut runner = running();
+    let complete = StartComplete { at: master(9500), users: 40 };
+    let agreed = Assignment { start_complete: Some(complete), ..assignment(9000, 1) };
+    runner.handle_assignment(at(9000), at(9000), agreed);
+    runner.handle_timeout(at(9499));
+    assert_eq!(actions(&mut runner), []);
+    runner.handle_timeout(at(9500));
+    runner.handle_timeout(at(9600));
+    assert_eq!(actions(&mut runner), [Action::StartComplete { users: 40 }]);
+}
+
+#[derive(Clone, Debug)]
+enum Input {
+    Answer(u64, Box<Assignment>),
+    Users(usize, u32, u32),
+    NoAnswer,
+    HandOver,
+    Refused,
+}
+
+prop_compose! {
+    fn any_assignment()(
+        version in prop_oneof![9 => Just(VERSION), 1 => any::<u32>()], epoch in 7..9_u64, now: u64, acknowledged: u64,
+        send_full: bool, state in 0..4_usize, start: Option<u64>,
+        ramps in prop::collection::vec((any::<u64>(), any::<u64>(), any::<u32>(), any::<u32>(), any::<f64>()), 0..4),
+        rows in prop::collection::vec((any::<u32>(), any::<u32>(), prop::collection::vec(any::<u32>(), 0..4)), 0..4),
+        marks in prop::collection::vec(any::<u64>(), 0..4), stop: Option<(u64, u64)>, complete: Option<(u64, u32)>,
+        users: u32,
+    ) -> Assignment {
+        let tick = Tick::from_micros;
+        Assignment {
+            version, epoch, now: tick(now), acknowledged, send_full, users,
+            state: [RunState::Waiting, RunState::Running, RunState::Draining, RunState::Ended][state.min(3)],
+            start: start.map(tick),
+            plan: Plan { version: epoch, ramps: ramps.into_iter().map(|(at, since, from, to, rate)| Ramp {
+                version: at, at: tick(at), since: tick(since), from, to, rate,
+            }).collect() },
+            share: Share { rows: rows.into_iter().map(|(position, of, to)| ShareRow {
+                position, of, held: false, from: to.iter().rev().copied().collect(), to,
+            }).collect() },
+            marks: marks.into_iter().map(tick).collect(),
+            start_complete: complete.map(|(at, users)| StartComplete { at: tick(at), users }),
+            stop: stop.map(|(at, deadline)| Stop { at: tick(at), deadline: tick(deadline), reason: StopReason::Stopped }),
+        }
+    }
+}
+
+fn any_input() -> impl Strategy<Value = (u64, Input)> {
+    let pause = prop_oneof![9 => 0..5_000_000_u64, 1 => any::<u64>()];
+    let input = prop_oneof![
+        9 => (any::<u64>(), any_assignment()).prop_map(|(sent, it)| Input::Answer(sent, Box::new(it))),
+        4 => (0..3_usize, any::<u32>(), any::<u32>()).prop_map(|(class, live, dead)| Input::Users(class, live, dead)),
+        2 => Just(Input::NoAnswer),
+        1 => Just(Input::HandOver),
+        1 => Just(Input::Refused),
+    ];
+    (pause, input)
+}
+
+proptest! {
+    #[test]
+    fn no_input_whatever_breaks_a_runner(inputs in prop::collection::vec(any_input(), 0..30)) {
+        let mut runner = runner();
+        let mut now = at(0);
+        for (pause, input) in inputs {
+            now = now + Duration::from_micros(pause);
+            match input {
+                Input::Answer(sent, assignment) => {
+                    runner.handle_assignment(Tick::from_micros(sent).min(now), now, *assignment);
+                }
+                Input::Users(class, live, dead) => runner.handle_users(class, live, dead),
+                Input::NoAnswer => runner.handle_no_answer(now),
+                Input::HandOver => runner.hand_over(now),
+                Input::Refused => runner.handle_refusal(now, &Refusal::NoPlace(String::new())),
+            }
+            if runner.measurement_due(now) {
+                runner.handle_measurement(now, measured(1));
+            }
+            runner.handle_timeout(now);
+            let actions = actions(&mut runner);
+            let report = runner.poll_report(now);
+            prop_assert!(report.is_none() || runner.poll_timeout(now).is_some());
+            let starts = actions.iter().any(|action| matches!(action, Action::Start { .. }));
+            prop_assert!(!starts || runner.state() == ProcessState::Running);
+        }
+    }
+}

@@ -84,8 +84,8 @@ class MasterHost:
             self._native.shape_failed("the file has no LoadUserShape")
             return
         if self._shape_start in (None, shape.start_time):
-            # The run's time is the master's: it is asked before the start too, and goes on after a restart. From
-            # a `reset_time` on the shape has a time of its own.
+            # The run's time is the master's: it asks before the start too, and goes on after a restart.
+            # From a `reset_time` on the shape has a time of its own.
             self._shape_start = shape.start_time = perf_counter() - run_time
         try:
             answer = checked(shape.tick())

@@ -313,3 +313,33 @@ fn a_runner_whose_master_falls_silent_stops_its_load_and_ends_what_does_not() {
         crowd.kill();
     }
 }
+
+#[test]
+fn a_runner_that_dials_no_master_ends_and_does_not_try_for_ever() {
+    let spec = spec(1, 1);
+    let master = master(&spec);
+    let who = ProcessId { runner: "runner-0".into(), process: 0, incarnation: 1 };
+    let address = master.metrics_address().to_string();
+    assert_eq!(Crowd::join(who, &spec, &classes(), &address, &token()).finish(), 3);
+}
+
+#[test]
+fn a_replaced_process_is_refused_and_no_series_appears_twice() {
+    let spec = spec(2, 60);
+    let master = master(&spec);
+    let first = join(&master, &spec, 0, 1);
+    wait(Duration::from_secs(10), "the first process", || status(&master).joined == 1);
+    let second = join(&master, &spec, 0, 2);
+    let mut names = Vec::new();
+    wait(Duration::from_secs(10), "the first process to be refused", || {
+        let (_, metrics) = raw(master.metrics_address(), "GET", "/metrics", None, "");
+        names = metrics.lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect();
+        let series = |line: &String| line.rsplit_once(' ').map(|(series, _)| series.to_owned());
+        let distinct: std::collections::BTreeSet<_> = names.iter().map(series).collect();
+        assert_eq!(distinct.len(), names.len(), "{metrics}");
+        first.seen.exit_code.lock().unwrap().is_some()
+    });
+    assert!(names.iter().any(|line| line.contains(r#"node="runner-0/0""#)), "{names:?}");
+    assert_ne!(first.finish(), 0);
+    second.kill();
+}

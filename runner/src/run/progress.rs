@@ -109,8 +109,9 @@ fn line(status: &Status) -> String {
     if status.state == RunState::Waiting {
         return format!("waiting for runners: {} of {} are here", status.joined, status.expected);
     }
+    let Some(elapsed) = status.elapsed else { return "starting: every runner is here".to_owned() };
     let mut parts = vec![
-        status.elapsed.map(span).unwrap_or_default(),
+        span(elapsed),
         format!("users {}/{}", count(status.users.into()), count(status.target.into())),
         format!("{} req/s", rate(status.rps)),
         match status.failures {
@@ -134,7 +135,6 @@ fn line(status: &Status) -> String {
         (RunState::Running, None) | (RunState::Waiting, _) => {}
         (RunState::Draining | RunState::Ended, _) => parts.push("stopping".to_owned()),
     }
-    parts.retain(|part| !part.is_empty());
     parts.join("  ")
 }
 
@@ -204,6 +204,8 @@ mod tests {
         assert_eq!(line(&worse), expected);
         let waiting = Status { state: RunState::Waiting, joined: 1, ..running() };
         assert_eq!(line(&waiting), "waiting for runners: 1 of 2 are here");
+        let agreed = Status { elapsed: None, ..running() };
+        assert_eq!(line(&agreed), "starting: every runner is here");
     }
 
     #[tokio::test(start_paused = true)]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aiotest_core::master::{Master as Core, MasterEvent};
+use aiotest_core::message::StopReason;
 use axum::Router;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
@@ -75,7 +76,13 @@ async fn obey(desk: &Desk, commands: &mut mpsc::UnboundedReceiver<Command>) {
     loop {
         match commands.recv().await {
             Some(Command::Shape(answer)) => desk.with(|core, now| core.handle_shape(now, answer)),
-            Some(Command::Stop(reason)) => desk.with(|core, now| core.handle_stop(now, reason)),
+            Some(Command::Stop(reason)) => {
+                if reason == StopReason::ParentGone {
+                    // Nobody is left who would read the result.
+                    desk.acknowledge();
+                }
+                desk.with(|core, now| core.handle_stop(now, reason));
+            }
             Some(Command::Close) | None => return,
         }
     }

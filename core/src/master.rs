@@ -105,7 +105,7 @@ pub struct Master {
     stop: Option<Stop>,
     members: BTreeMap<ProcessId, Member>,
     layout: Layout,
-    /// When the members that share the load are looked at again.
+    /// When the load is shared anew, because somebody came or went.
     settle_at: Option<Tick>,
     settled_at: Option<Tick>,
     shape: Shape,
@@ -160,8 +160,13 @@ impl Master {
     pub fn handle_report(&mut self, now: Tick, report: &Report) -> Result<Assignment, Refusal> {
         self.admit(report)?;
         let id = report.from.clone();
-        let known = self.members.entry(id.clone()).or_insert_with(|| Member::new(now));
-        known.last_heard = known.last_heard.max(now);
+        if !self.members.contains_key(&id) {
+            self.members.insert(id.clone(), Member::new(now));
+            self.share_anew(now);
+        }
+        if let Some(known) = self.members.get_mut(&id) {
+            known.last_heard = known.last_heard.max(now);
+        }
         let send_full = self.state != RunState::Ended && self.take_in(now, report);
         if let Some(by) = self.superseded_by(&id) {
             self.handle_timeout(now);
@@ -343,11 +348,16 @@ impl Master {
             windows.entry(since).or_default().merge(&window.statistics);
         }
         let Some(member) = self.members.get_mut(&report.from) else { return false };
+        let state = member.state;
         let taken = member.take_in(now, report, self.classes.len(), &windows);
         let (new, users) = (!matches!(taken, TakenIn::Known), member.live());
         // A process that was only silent is back once it has something new to say.
-        if new && member.departed.as_ref().is_some_and(|departed| !departed.proven) {
+        let back = new && member.departed.as_ref().is_some_and(|departed| !departed.proven);
+        if back {
             member.departed = None;
+        }
+        if back || state != member.state {
+            self.share_anew(now);
         }
         match taken {
             TakenIn::Known => return false,
@@ -419,6 +429,7 @@ impl Master {
 
     /// A process is gone: what it still had to do is missing from now on.
     fn left(&mut self, now: Tick, id: &ProcessId) {
+        self.share_anew(now);
         let Some(member) = self.members.get(id) else { return };
         if self.start.is_some_and(|start| start <= now) && !member.is_final() && self.state != RunState::Ended
         {
@@ -497,12 +508,15 @@ impl Master {
         self.marks = marks.into_iter().collect();
     }
 
-    /// Shares the load among those who are here. At most one change in a short time.
+    /// Somebody came or went.
+    fn share_anew(&mut self, now: Tick) {
+        self.settle_at = self.settle_at.or(Some(now));
+    }
+
+    /// Shares the load among those who are here, after somebody came or went. At most one change in a short time.
     fn check_members(&mut self, now: Tick) {
-        if self.state != RunState::Running {
-            return;
-        }
-        let ready = self.settled_at.map_or(now, |settled| settled + SETTLE);
+        let Some(due) = self.settle_at.filter(|_| self.state == RunState::Running) else { return };
+        let ready = self.settled_at.map_or(due, |settled| due.max(settled + SETTLE));
         if now < ready {
             self.settle_at = Some(ready);
             return;

@@ -3,7 +3,7 @@
 //! Every change is a new version from an instant on; nothing that was handed out is taken back. A joiner's part is set
 //! aside at first, until the others have given it up. Start at [`Layout::change`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::message::ProcessId;
 use crate::plan::{Plan, Ramp};
@@ -66,14 +66,11 @@ impl Layout {
     /// From `at` on the load is shared by `members`. Those who had no part get theirs later, once
     /// [`Self::grant`] says so, where `hold` is set. Does nothing if nothing changes.
     pub(super) fn change(&mut self, at: Tick, members: &[ProcessId], hold: bool) {
-        let mut next: Vec<(ProcessId, bool)> = self
-            .slots
-            .iter()
-            .filter(|slot| members.contains(&slot.id))
-            .map(|slot| (slot.id.clone(), slot.held))
-            .collect();
+        let wanted: BTreeSet<&ProcessId> = members.iter().collect();
+        let stay = self.slots.iter().filter(|slot| wanted.contains(&slot.id));
+        let mut next: Vec<(ProcessId, bool)> = stay.map(|slot| (slot.id.clone(), slot.held)).collect();
         let stayed = next.len();
-        let known: Vec<ProcessId> = next.iter().map(|(id, _)| id.clone()).collect();
+        let known: BTreeSet<ProcessId> = next.iter().map(|(id, _)| id.clone()).collect();
         next.extend(members.iter().filter(|id| !known.contains(id)).map(|id| (id.clone(), hold)));
         if stayed == self.slots.len() && next.len() == stayed {
             return;

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# pytest on every CPython of this machine, with the one abi3 wheel that `make install` built. The first interpreter, .venv's,
-# runs the whole suite, last, so that its closing line is the last; the others run what depends on the interpreter.
+# pytest on every CPython of this machine, with the one abi3 wheel that `make install` built. The first interpreter,
+# .venv's, runs the whole suite, last, so that its closing line is the last; the others run what depends on them.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-# Where the border between Rust and the interpreter is tested: calls, cancellation, collection, events.
-INTERPRETER_TESTS="call or cancel or collect or events"
+# Where the border between Rust and the interpreter is tested.
+of_interpreter=(runner/tests/test_{call,client,collection,events,host,life,shape}*.py)
 
 wheel=$(echo .cache/wheels/*.whl)
 mapfile -t pythons < <(scripts/pythons.sh)
@@ -25,7 +25,7 @@ for line in "${pythons[@]:1}"; do
     version=${line%% *} python=${line#* }
     echo "== CPython $version: what depends on the interpreter"
     into ".cache/venvs/$version" "$python"
-    ".cache/venvs/$version/bin/python" -m pytest -q -c runner/pyproject.toml runner/tests -k "$INTERPRETER_TESTS"
+    ".cache/venvs/$version/bin/python" -m pytest -q -c runner/pyproject.toml "${of_interpreter[@]}"
 done
 echo "== CPython ${pythons[0]%% *}: everything"
 .venv/bin/python -m pytest -q -c runner/pyproject.toml runner/tests

@@ -1,7 +1,7 @@
 //! The heart of a load test: plan, shares, protocol, state machines, statistics, verdict.
 //!
 //! Has no I/O, no clock and no randomness: time comes in as a [`tick::Tick`], messages come in and effects are polled
-//! out, so every run can be replayed exactly.
+//! out, so every run can be replayed exactly. Start at [`master::Master`] and [`runner::Runner`].
 
 pub mod histogram;
 pub mod master;

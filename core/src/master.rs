@@ -4,27 +4,29 @@
 //! [`Master::poll_event`] until there is none, then [`Master::poll_timeout`]. Sends nothing of itself: the answer to a
 //! report is the whole of what a process has to know. Start at [`Master::handle_report`].
 
+mod course;
 mod gap;
+mod intake;
 mod layout;
 mod live;
 mod member;
 mod shape;
 mod summary;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use crate::message::{
-    Assignment, Departure, Health, MAX_NAME, ProcessId, ProcessState, Refusal, Report, RunState,
-    StartComplete, Stop, StopReason, VERSION,
+    Assignment, Departure, Health, ProcessId, ProcessState, Refusal, Report, RunState, StartComplete, Stop,
+    StopReason, VERSION,
 };
-use crate::run::{ClassSpec, InvalidRun, Load, MAX_PROCESSES, RunSpec};
+use crate::run::{ClassSpec, InvalidRun, RunSpec};
 use crate::stats::Statistics;
 use crate::tick::Tick;
 use gap::Gaps;
 use layout::Layout;
 use live::Live;
-use member::{Departed, Member, TakenIn};
+use member::{Departed, Member};
 pub use shape::ShapeTick;
 use shape::{Answer, Shape};
 use summary::RunnerPeaks;
@@ -299,98 +301,6 @@ impl Master {
         self.members.iter().filter(|(_, member)| member.departed.is_none())
     }
 
-    /// Refuses what can be none of this run's reports.
-    fn admit(&self, report: &Report) -> Result<(), Refusal> {
-        if report.version != VERSION {
-            return Err(Refusal::Version { theirs: report.version });
-        }
-        if let Some(theirs) = report.epoch.filter(|epoch| *epoch != self.epoch) {
-            return Err(Refusal::StaleEpoch { theirs, ours: self.epoch });
-        }
-        let short = |names: &[String]| names.join(", ").chars().take(200).collect();
-        if report.classes != self.classes {
-            return Err(Refusal::Classes { theirs: short(&report.classes), ours: short(&self.classes) });
-        }
-        if self.members.contains_key(&report.from) {
-            return Ok(());
-        }
-        let id = &report.from;
-        if !self.has_place(id) {
-            return Err(Refusal::NoPlace(id.to_string().chars().take(MAX_NAME).collect()));
-        }
-        match self.superseded_by(id) {
-            Some(by) => Err(Refusal::Superseded { process: id.clone(), by }),
-            None => Ok(()),
-        }
-    }
-
-    /// Whether another process can be taken in under this name.
-    fn has_place(&self, id: &ProcessId) -> bool {
-        let most = MAX_PROCESSES as usize;
-        let room = self.present().count() < most && self.members.len() < 16 * most;
-        room && !id.runner.is_empty() && id.runner.len() <= MAX_NAME
-    }
-
-    /// The latest life of a process, if there was one after this.
-    fn superseded_by(&self, id: &ProcessId) -> Option<u64> {
-        let last = ProcessId { incarnation: u64::MAX, ..id.clone() };
-        let (latest, _) = self.members.range(id..=&last).next_back()?;
-        (id.incarnation < latest.incarnation).then_some(latest.incarnation)
-    }
-
-    /// Merges a report's measurements; true if a full report is needed.
-    fn take_in(&mut self, now: Tick, report: &Report) -> bool {
-        let mut windows: BTreeMap<Tick, Statistics> = BTreeMap::new();
-        for window in &report.windows {
-            // Whatever a process says, there are no windows but those between our marks.
-            let since =
-                self.marks.iter().copied().filter(|mark| *mark <= window.since).max().unwrap_or_default();
-            windows.entry(since).or_default().merge(&window.statistics);
-        }
-        let Some(member) = self.members.get_mut(&report.from) else { return false };
-        let state = member.state;
-        let taken = member.take_in(now, report, self.classes.len(), &windows);
-        let (new, users) = (!matches!(taken, TakenIn::Known), member.live());
-        // A process that was only silent is back once it has something new to say.
-        let back = new && member.departed.as_ref().is_some_and(|departed| !departed.proven);
-        if back {
-            member.departed = None;
-        }
-        if back || state != member.state {
-            self.share_anew(now);
-        }
-        match taken {
-            TakenIn::Known => return false,
-            TakenIn::Missing => return true,
-            TakenIn::Merged => {
-                for (since, statistics) in &windows {
-                    self.windows.entry(*since).or_default().merge(statistics);
-                    self.total.merge(statistics);
-                    self.live.add(now, statistics);
-                }
-            }
-            TakenIn::Replaced => self.merge_all(),
-        }
-        let count = |of: fn(&crate::stats::Row) -> u64| -> u64 {
-            let rows = windows.values().flat_map(Statistics::rows);
-            rows.fold(0, |sum, row| sum.saturating_add(of(row)))
-        };
-        let (requests, failures) = (count(|row| row.requests), count(|row| row.failures));
-        let id = report.from.clone();
-        self.events.push_back(MasterEvent::WorkerReport(WorkerReport { id, users, requests, failures }));
-        false
-    }
-
-    /// Merges everything anew, after what is held of a process was replaced.
-    fn merge_all(&mut self) {
-        self.windows.clear();
-        self.total = Statistics::default();
-        for (since, statistics) in self.members.values().flat_map(|member| &member.windows) {
-            self.windows.entry(*since).or_default().merge(statistics);
-            self.total.merge(statistics);
-        }
-    }
-
     fn assignment(&self, now: Tick, id: &ProcessId, send_full: bool) -> Assignment {
         Assignment {
             version: VERSION,
@@ -434,179 +344,6 @@ impl Master {
         if self.start.is_some_and(|start| start <= now) && !member.is_final() && self.state != RunState::Ended
         {
             self.gaps.open(id.clone(), member.last_merged);
-        }
-    }
-
-    /// Starts the run once every process is here, and gives up when they do not come.
-    fn check_startup(&mut self, now: Tick) {
-        if self.state != RunState::Waiting || self.stop.is_some() {
-            return;
-        }
-        let here = self.joined();
-        if self.spec.processes().is_some_and(|expected| expected <= here) {
-            return self.agree_on_start(now);
-        }
-        if Tick::ZERO + self.spec.deadlines.startup <= now {
-            self.stop = Some(Stop {
-                at: now,
-                deadline: now + self.spec.deadlines.stop,
-                reason: StopReason::NotStarted,
-            });
-        }
-    }
-
-    fn joined(&self) -> u32 {
-        let places: BTreeSet<(&str, u32)> =
-            self.present().map(|(id, _)| (id.runner.as_str(), id.process)).collect();
-        places.len() as u32
-    }
-
-    fn agree_on_start(&mut self, now: Tick) {
-        let start = now + LEAD;
-        self.start = Some(start);
-        self.state = RunState::Running;
-        self.events.push_back(MasterEvent::TestStart);
-        self.check_members(now);
-        let deadlines = self.spec.deadlines;
-        let mut stop =
-            Stop { at: start + deadlines.run, deadline: Tick::ZERO, reason: StopReason::RunDeadline };
-        match self.spec.load {
-            Load::Constant(load) => {
-                self.retarget(now, load.users, load.spawn_rate);
-                if let Some(duration) = load.duration.filter(|duration| *duration <= deadlines.run) {
-                    (stop.at, stop.reason) = (start + duration, StopReason::Completed);
-                }
-            }
-            Load::Shape => self.shape.begin(now),
-        }
-        stop.deadline = stop.at + deadlines.stop;
-        self.stop = Some(stop);
-        self.set_marks();
-    }
-
-    fn retarget(&mut self, now: Tick, users: u32, rate: f64) {
-        let at = self.start.map_or(now, |start| start.max(now + LEAD));
-        self.layout.retarget(at, users, rate);
-        self.target = self.target.max(users);
-        if self.first_ramp_end.is_none() && 0 < users {
-            self.first_ramp_end = self.layout.plan().ramps.last().map(crate::plan::Ramp::end);
-            self.set_marks();
-        }
-    }
-
-    /// From when on each threshold looks; `None` while that is not known.
-    fn measured_from(&self, after: Option<Duration>) -> Option<Tick> {
-        match after {
-            Some(after) => self.start.map(|start| start + after),
-            None => self.first_ramp_end,
-        }
-    }
-
-    fn set_marks(&mut self) {
-        let afters = self.spec.thresholds.iter().map(|threshold| threshold.after.map(Duration::from));
-        let marks: BTreeSet<Tick> = afters.filter_map(|after| self.measured_from(after)).collect();
-        self.marks = marks.into_iter().collect();
-    }
-
-    /// Somebody came or went.
-    fn share_anew(&mut self, now: Tick) {
-        self.settle_at = self.settle_at.or(Some(now));
-    }
-
-    /// Shares the load among those who are here, after somebody came or went. At most one change in a short time.
-    fn check_members(&mut self, now: Tick) {
-        let Some(due) = self.settle_at.filter(|_| self.state == RunState::Running) else { return };
-        let ready = self.settled_at.map_or(due, |settled| due.max(settled + SETTLE));
-        if now < ready {
-            self.settle_at = Some(ready);
-            return;
-        }
-        self.settle_at = None;
-        let here = |member: &Member| !matches!(member.state, ProcessState::Left);
-        let members: Vec<ProcessId> =
-            self.present().filter(|(_, member)| here(member)).map(|(id, _)| id.clone()).collect();
-        let version = self.layout.plan().version;
-        self.layout.change(now + LEAD, &members, 0 < version);
-        if version != self.layout.plan().version {
-            self.settled_at = Some(now);
-        }
-    }
-
-    /// Gives what was set aside, once the others have given it up.
-    fn check_grant(&mut self, now: Tick) {
-        if self.state == RunState::Running && self.layout.holds() {
-            let shrunk = |(id, member): (&ProcessId, &Member)| {
-                self.layout.has_shrunk(id, now, member.plan_version, member.live())
-            };
-            if self.present().all(shrunk) {
-                self.layout.grant(now + LEAD);
-            }
-        }
-    }
-
-    fn check_shape(&mut self, now: Tick) {
-        let Some(start) = self.start.filter(|_| self.state == RunState::Running) else { return };
-        if let Some(deadline) = self.shape.due(now, start) {
-            self.events.push_back(MasterEvent::AskShape { run_time: now.since(start), deadline });
-        }
-    }
-
-    /// Agrees on the instant at which everybody says that every user runs.
-    fn check_complete(&mut self, now: Tick) {
-        if self.state != RunState::Running {
-            return;
-        }
-        if let Some(complete) = self.start_complete {
-            if !self.completed && complete.at <= now {
-                self.completed = true;
-                self.events.push_back(MasterEvent::StartComplete { users: complete.users });
-            }
-        } else if self.first_ramp_end.is_some_and(|end| end <= now)
-            && self.layout.plan().users(now) <= self.accounted()
-        {
-            self.start_complete = Some(StartComplete { at: now + LEAD, users: self.users() });
-        }
-    }
-
-    /// Users that live, or have died where they belong.
-    fn accounted(&self) -> u32 {
-        self.present()
-            .fold(0, |sum, (_, member)| sum.saturating_add(member.live()).saturating_add(member.dead()))
-    }
-
-    fn check_gaps(&mut self, now: Tick) {
-        let plan = self.layout.plan();
-        if plan.users(now).min(plan.users(now.before(REPORT_LAG))) <= self.accounted() {
-            self.gaps.close(now);
-        }
-    }
-
-    fn check_stop(&mut self, now: Tick) {
-        let due = self.stop.filter(|stop| stop.at <= now);
-        if let Some(stop) = due.filter(|_| matches!(self.state, RunState::Waiting | RunState::Running)) {
-            self.state = RunState::Draining;
-            self.gaps.close(stop.at);
-            if self.start.is_some() {
-                self.events.push_back(MasterEvent::TestStop);
-            }
-        }
-    }
-
-    /// Until when the last reports are waited for.
-    fn last_moment(&self) -> Option<Tick> {
-        self.stop.map(|stop| stop.deadline + END_MARGIN)
-    }
-
-    fn check_end(&mut self, now: Tick) {
-        if self.state != RunState::Draining {
-            return;
-        }
-        let over = self.last_moment().is_some_and(|last| last <= now);
-        if over || self.present().all(|(_, member)| member.is_final()) {
-            self.gaps.close(now);
-            self.state = RunState::Ended;
-            let exit_code = self.verdict().result.exit_code();
-            self.events.push_back(MasterEvent::Ended { exit_code });
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The verdict: what became of a run, and why, in sentences that have the figures in them.
 //!
-//! Pure: looks at evidence that was gathered elsewhere. Start at [`judge`].
+//! Pure: looks at evidence that was gathered elsewhere. Start at [`Verdict`].
 
 use std::time::Duration;
 

@@ -1,5 +1,7 @@
 //! Claims about masters, message by message. Whole runs are played in `tests/simulation`.
 
+use std::collections::BTreeSet;
+
 use proptest::prelude::*;
 use serde_json::json;
 

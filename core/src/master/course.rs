@@ -1,0 +1,188 @@
+//! The course of a run: its start, the sharing of its load, its stop and its end.
+//!
+//! Every function here looks at what is so, and does what is due. Start at [`Master::check_startup`].
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use super::member::Member;
+use super::{END_MARGIN, LEAD, Master, MasterEvent, REPORT_LAG, SETTLE};
+use crate::message::{ProcessId, ProcessState, RunState, StartComplete, Stop, StopReason};
+use crate::plan::Ramp;
+use crate::run::Load;
+use crate::tick::Tick;
+
+impl Master {
+    /// Starts the run once every process is here, and gives up when they do not come.
+    pub(super) fn check_startup(&mut self, now: Tick) {
+        if self.state != RunState::Waiting || self.stop.is_some() {
+            return;
+        }
+        let here = self.joined();
+        if self.spec.processes().is_some_and(|expected| expected <= here) {
+            return self.agree_on_start(now);
+        }
+        if Tick::ZERO + self.spec.deadlines.startup <= now {
+            self.stop = Some(Stop {
+                at: now,
+                deadline: now + self.spec.deadlines.stop,
+                reason: StopReason::NotStarted,
+            });
+        }
+    }
+
+    pub(super) fn joined(&self) -> u32 {
+        let places: BTreeSet<(&str, u32)> =
+            self.present().map(|(id, _)| (id.runner.as_str(), id.process)).collect();
+        places.len() as u32
+    }
+
+    pub(super) fn agree_on_start(&mut self, now: Tick) {
+        let start = now + LEAD;
+        self.start = Some(start);
+        self.state = RunState::Running;
+        self.events.push_back(MasterEvent::TestStart);
+        self.check_members(now);
+        let deadlines = self.spec.deadlines;
+        let mut stop =
+            Stop { at: start + deadlines.run, deadline: Tick::ZERO, reason: StopReason::RunDeadline };
+        match self.spec.load {
+            Load::Constant(load) => {
+                self.retarget(now, load.users, load.spawn_rate);
+                if let Some(duration) = load.duration.filter(|duration| *duration <= deadlines.run) {
+                    (stop.at, stop.reason) = (start + duration, StopReason::Completed);
+                }
+            }
+            Load::Shape => self.shape.begin(now),
+        }
+        stop.deadline = stop.at + deadlines.stop;
+        self.stop = Some(stop);
+        self.set_marks();
+    }
+
+    pub(super) fn retarget(&mut self, now: Tick, users: u32, rate: f64) {
+        let at = self.start.map_or(now, |start| start.max(now + LEAD));
+        self.layout.retarget(at, users, rate);
+        self.target = self.target.max(users);
+        if self.first_ramp_end.is_none() && 0 < users {
+            self.first_ramp_end = self.layout.plan().ramps.last().map(Ramp::end);
+            self.set_marks();
+        }
+    }
+
+    /// From when on each threshold looks; `None` while that is not known.
+    pub(super) fn measured_from(&self, after: Option<Duration>) -> Option<Tick> {
+        match after {
+            Some(after) => self.start.map(|start| start + after),
+            None => self.first_ramp_end,
+        }
+    }
+
+    pub(super) fn set_marks(&mut self) {
+        let afters = self.spec.thresholds.iter().map(|threshold| threshold.after.map(Duration::from));
+        let marks: BTreeSet<Tick> = afters.filter_map(|after| self.measured_from(after)).collect();
+        self.marks = marks.into_iter().collect();
+    }
+
+    /// Somebody came or went.
+    pub(super) fn share_anew(&mut self, now: Tick) {
+        self.settle_at = self.settle_at.or(Some(now));
+    }
+
+    /// Shares the load among those who are here, after somebody came or went. At most one change in a short time.
+    pub(super) fn check_members(&mut self, now: Tick) {
+        let Some(due) = self.settle_at.filter(|_| self.state == RunState::Running) else { return };
+        let ready = self.settled_at.map_or(due, |settled| due.max(settled + SETTLE));
+        if now < ready {
+            self.settle_at = Some(ready);
+            return;
+        }
+        self.settle_at = None;
+        let here = |member: &Member| !matches!(member.state, ProcessState::Left);
+        let members: Vec<ProcessId> =
+            self.present().filter(|(_, member)| here(member)).map(|(id, _)| id.clone()).collect();
+        let version = self.layout.plan().version;
+        self.layout.change(now + LEAD, &members, 0 < version);
+        if version != self.layout.plan().version {
+            self.settled_at = Some(now);
+        }
+    }
+
+    /// Gives what was set aside, once the others have given it up.
+    pub(super) fn check_grant(&mut self, now: Tick) {
+        if self.state == RunState::Running && self.layout.holds() {
+            let shrunk = |(id, member): (&ProcessId, &Member)| {
+                self.layout.has_shrunk(id, now, member.plan_version, member.live())
+            };
+            if self.present().all(shrunk) {
+                self.layout.grant(now + LEAD);
+            }
+        }
+    }
+
+    pub(super) fn check_shape(&mut self, now: Tick) {
+        let Some(start) = self.start.filter(|_| self.state == RunState::Running) else { return };
+        if let Some(deadline) = self.shape.due(now, start) {
+            self.events.push_back(MasterEvent::AskShape { run_time: now.since(start), deadline });
+        }
+    }
+
+    /// Agrees on the instant at which everybody says that every user runs.
+    pub(super) fn check_complete(&mut self, now: Tick) {
+        if self.state != RunState::Running {
+            return;
+        }
+        if let Some(complete) = self.start_complete {
+            if !self.completed && complete.at <= now {
+                self.completed = true;
+                self.events.push_back(MasterEvent::StartComplete { users: complete.users });
+            }
+        } else if self.first_ramp_end.is_some_and(|end| end <= now)
+            && self.layout.plan().users(now) <= self.accounted()
+        {
+            self.start_complete = Some(StartComplete { at: now + LEAD, users: self.users() });
+        }
+    }
+
+    /// Users that live, or have died where they belong.
+    pub(super) fn accounted(&self) -> u32 {
+        self.present()
+            .fold(0, |sum, (_, member)| sum.saturating_add(member.live()).saturating_add(member.dead()))
+    }
+
+    pub(super) fn check_gaps(&mut self, now: Tick) {
+        let plan = self.layout.plan();
+        if plan.users(now).min(plan.users(now.before(REPORT_LAG))) <= self.accounted() {
+            self.gaps.close(now);
+        }
+    }
+
+    pub(super) fn check_stop(&mut self, now: Tick) {
+        let due = self.stop.filter(|stop| stop.at <= now);
+        if let Some(stop) = due.filter(|_| matches!(self.state, RunState::Waiting | RunState::Running)) {
+            self.state = RunState::Draining;
+            self.gaps.close(stop.at);
+            if self.start.is_some() {
+                self.events.push_back(MasterEvent::TestStop);
+            }
+        }
+    }
+
+    /// Until when the last reports are waited for.
+    pub(super) fn last_moment(&self) -> Option<Tick> {
+        self.stop.map(|stop| stop.deadline + END_MARGIN)
+    }
+
+    pub(super) fn check_end(&mut self, now: Tick) {
+        if self.state != RunState::Draining {
+            return;
+        }
+        let over = self.last_moment().is_some_and(|last| last <= now);
+        if over || self.present().all(|(_, member)| member.is_final()) {
+            self.gaps.close(now);
+            self.state = RunState::Ended;
+            let exit_code = self.verdict().result.exit_code();
+            self.events.push_back(MasterEvent::Ended { exit_code });
+        }
+    }
+}

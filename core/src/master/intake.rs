@@ -1,0 +1,106 @@
+//! Taking reports in: who may report, and what of a report is new.
+//!
+//! Never changes what the run does; see [`super::course`]. Start at [`Master::admit`].
+
+use std::collections::BTreeMap;
+
+use super::member::TakenIn;
+use super::{Master, MasterEvent, WorkerReport};
+use crate::message::{MAX_NAME, ProcessId, Refusal, Report, VERSION};
+use crate::run::MAX_PROCESSES;
+use crate::stats::{Row, Statistics};
+use crate::tick::Tick;
+
+impl Master {
+    /// Refuses what can be none of this run's reports.
+    pub(super) fn admit(&self, report: &Report) -> Result<(), Refusal> {
+        if report.version != VERSION {
+            return Err(Refusal::Version { theirs: report.version });
+        }
+        if let Some(theirs) = report.epoch.filter(|epoch| *epoch != self.epoch) {
+            return Err(Refusal::StaleEpoch { theirs, ours: self.epoch });
+        }
+        let short = |names: &[String]| names.join(", ").chars().take(200).collect();
+        if report.classes != self.classes {
+            return Err(Refusal::Classes { theirs: short(&report.classes), ours: short(&self.classes) });
+        }
+        if self.members.contains_key(&report.from) {
+            return Ok(());
+        }
+        let id = &report.from;
+        if !self.has_place(id) {
+            return Err(Refusal::NoPlace(id.to_string().chars().take(MAX_NAME).collect()));
+        }
+        match self.superseded_by(id) {
+            Some(by) => Err(Refusal::Superseded { process: id.clone(), by }),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether another process can be taken in under this name.
+    pub(super) fn has_place(&self, id: &ProcessId) -> bool {
+        let most = MAX_PROCESSES as usize;
+        let room = self.present().count() < most && self.members.len() < 16 * most;
+        room && !id.runner.is_empty() && id.runner.len() <= MAX_NAME
+    }
+
+    /// The latest life of a process, if there was one after this.
+    pub(super) fn superseded_by(&self, id: &ProcessId) -> Option<u64> {
+        let last = ProcessId { incarnation: u64::MAX, ..id.clone() };
+        let (latest, _) = self.members.range(id..=&last).next_back()?;
+        (id.incarnation < latest.incarnation).then_some(latest.incarnation)
+    }
+
+    /// Merges a report's measurements; true if a full report is needed.
+    pub(super) fn take_in(&mut self, now: Tick, report: &Report) -> bool {
+        let mut windows: BTreeMap<Tick, Statistics> = BTreeMap::new();
+        for window in &report.windows {
+            // Whatever a process says, there are no windows but those between our marks.
+            let since =
+                self.marks.iter().copied().filter(|mark| *mark <= window.since).max().unwrap_or_default();
+            windows.entry(since).or_default().merge(&window.statistics);
+        }
+        let Some(member) = self.members.get_mut(&report.from) else { return false };
+        let state = member.state;
+        let taken = member.take_in(now, report, self.classes.len(), &windows);
+        let (new, users) = (!matches!(taken, TakenIn::Known), member.live());
+        // A process that was only silent is back once it has something new to say.
+        let back = new && member.departed.as_ref().is_some_and(|departed| !departed.proven);
+        if back {
+            member.departed = None;
+        }
+        if back || state != member.state {
+            self.share_anew(now);
+        }
+        match taken {
+            TakenIn::Known => return false,
+            TakenIn::Missing => return true,
+            TakenIn::Merged => {
+                for (since, statistics) in &windows {
+                    self.windows.entry(*since).or_default().merge(statistics);
+                    self.total.merge(statistics);
+                    self.live.add(now, statistics);
+                }
+            }
+            TakenIn::Replaced => self.merge_all(),
+        }
+        let count = |of: fn(&Row) -> u64| -> u64 {
+            let rows = windows.values().flat_map(Statistics::rows);
+            rows.fold(0, |sum, row| sum.saturating_add(of(row)))
+        };
+        let (requests, failures) = (count(|row| row.requests), count(|row| row.failures));
+        let id = report.from.clone();
+        self.events.push_back(MasterEvent::WorkerReport(WorkerReport { id, users, requests, failures }));
+        false
+    }
+
+    /// Merges everything anew, after what is held of a process was replaced.
+    pub(super) fn merge_all(&mut self) {
+        self.windows.clear();
+        self.total = Statistics::default();
+        for (since, statistics) in self.members.values().flat_map(|member| &member.windows) {
+            self.windows.entry(*since).or_default().merge(statistics);
+            self.total.merge(statistics);
+        }
+    }
+}

@@ -141,3 +141,49 @@ async fn body_of(path: &'static str, mut response: Response) -> Result<Vec<u8>, 
 fn read<T: DeserializeOwned>(path: &'static str, body: &[u8]) -> Result<T, Error> {
     serde_json::from_slice(body).map_err(|source| Error::Unreadable { path, source })
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::Router;
+    use axum::routing::{get, post};
+
+    use super::*;
+
+    async fn master() -> MasterClient {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let router = Router::new()
+            .route("/v1/status", get(|| async { "no JSON" }))
+            .route("/v1/result", get(|| async { (StatusCode::ACCEPTED, "{}") }))
+            .route("/v1/stop", post(|| async { (StatusCode::UNAUTHORIZED, "the token is missing") }))
+            .route("/v1/result/acknowledged", post(|| async { vec![b'x'; LONGEST_REPLY + 1] }));
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        MasterClient::new(&address, "secret").unwrap()
+    }
+
+    #[tokio::test]
+    async fn what_a_master_says_wrongly_is_told_with_what_was_asked() {
+        let master = master().await;
+        assert_eq!(
+            master.stop("interrupted").await.unwrap_err().to_string(),
+            "the master refused /v1/stop: 401 Unauthorized the token is missing"
+        );
+        let unreadable = master.status().await.unwrap_err().to_string();
+        assert_eq!(unreadable, "failed to read the master's reply to /v1/status");
+        assert!(matches!(master.acknowledge_result().await, Err(Error::TooLong { .. })));
+    }
+
+    #[tokio::test]
+    async fn a_run_that_goes_on_has_no_result() {
+        assert!(matches!(master().await.result().await, Ok(None)));
+    }
+
+    #[tokio::test]
+    async fn a_master_that_is_gone_is_an_error_and_no_wait() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        drop(listener);
+        let gone = MasterClient::new(&address, "secret").unwrap().status().await;
+        assert!(matches!(gone, Err(Error::Unreachable { path: "/v1/status", .. })));
+    }
+}

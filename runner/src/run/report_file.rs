@@ -3,6 +3,7 @@
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use aiotest_core::report::Report;
@@ -33,7 +34,10 @@ impl ReportFile {
             Ok(there) if !there.is_file() => Ok(None),
             _ => {
                 let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-                let name = tempfile::Builder::new().prefix(".report-").suffix(".json").to_owned();
+                // As any new file is, before the umask; a temporary one is its owner's alone otherwise.
+                let open = fs::Permissions::from_mode(0o666);
+                let mut name = tempfile::Builder::new();
+                let name = name.prefix(".report-").suffix(".json").permissions(open);
                 name.tempfile_in(folder.unwrap_or(Path::new("."))).map(Some)
             }
         };
@@ -76,6 +80,10 @@ mod tests {
         file.write(&report).unwrap();
         assert_eq!(serde_json::from_slice::<Report>(&fs::read(&path).unwrap()).unwrap(), report);
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing else is left");
+        let other = folder.path().join("other");
+        fs::write(&other, "").unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode();
+        assert_eq!(mode(&path), mode(&other), "whoever may read other new files may read it");
     }
 
     #[test]

@@ -41,7 +41,7 @@ impl Desk {
         fs::write(self.path("ended"), "").unwrap();
     }
 
-    /// What was POSTed to `path`, in order.
+    /// What was posted to `path`, in order.
     fn posted(&self, path: &str) -> Vec<Value> {
         let asked = self.asked.lock().unwrap();
         asked.iter().filter(|(asked, _, _)| asked == path).map(|(_, _, body)| body.clone()).collect()
@@ -113,7 +113,7 @@ async fn scene(master: &str, runner: &str) -> Scene {
     tokio::spawn(async move { axum::serve(listener, router).await });
 
     let script = format!(
-        r#"#!/bin/sh
+        r"#!/bin/sh
 role=$3
 while [ $# -gt 1 ]; do case $1 in
     --ready-file) ready=$2;; --id) id=$2;; --incarnation) life=$2;;
@@ -125,7 +125,7 @@ else
 echo $$ > DESK/$id.$life.new; mv DESK/$id.$life.new DESK/$id.$life
 {runner}
 fi
-"#
+"
     );
     let script =
         script.replace("DESK", &desk.folder.path().display().to_string()).replace("CONTROL", &control);

@@ -97,6 +97,19 @@ def test_only_gather_and_apply_hold_a_cluster_client() -> None:
     )
 
 
+def test_no_thread_of_ours_can_attach_to_the_interpreter() -> None:
+    rims = [HOUSE / "runner/src" / name for name in ("client", "bindings", "lib.rs")]
+    others = (
+        path
+        for path in files(".rs", under=["runner/src"])
+        if not any(path == rim or rim in path.parents for rim in rims)
+    )
+    check(
+        lines_with(r"\bpyo3::|\buse pyo3\b|\bPython::", others),
+        "only client/ and bindings/, which Python calls, know pyo3; the threads live elsewhere",
+    )
+
+
 @pytest.mark.parametrize(
     ("crate", "features", "never"),
     [

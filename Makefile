@@ -29,9 +29,8 @@ demo: $(CACHE)/installed $(CACHE)/bin/aiotest-example-target ## Run examples/qui
 
 test: lint test-rust test-python ## Everything that must pass before a change lands.
 
-test-long: test ## The tests with more cases and longer runs.
-	PROPTEST_CASES=4096 cargo test --locked --workspace
-	AIOTEST_LONG=1 scripts/test-python.sh
+test-long: test ## make test, then properties and simulations with many more cases.
+	PROPTEST_CASES=4096 AIOTEST_SEEDS=20 cargo test --locked --workspace
 
 lint: $(CACHE)/installed ## Formatters, linters and type checkers, for Rust and Python.
 	scripts/need.sh lints
@@ -52,11 +51,12 @@ bench: $(CACHE)/bin/aiotest-example-target $(CACHE)/wheel-release ## Requests pe
 	scripts/need.sh rust python bench
 	.venv/bin/python bench/run.py --rounds $${ROUNDS:-7}
 
-generate: ## Write crds/ from api/.
+generate: ## Write what is generated: crds/ from api/, the exporter's golden text.
 	scripts/need.sh rust
 	@mkdir -p $(CACHE)
 	cargo run --locked --quiet -p aiotest-operator -- crd > $(CACHE)/crd.yaml
 	cp $(CACHE)/crd.yaml crds/loadtests.aiotest.dev.yaml
+	AIOTEST_WRITE_GOLDEN=1 cargo test --locked --quiet -p aiotest-runner --lib a_scrape_of_known_figures
 
 clean: ## Remove everything made.
 	rm -rf $(CACHE) .venv target report.json

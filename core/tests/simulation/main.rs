@@ -1,7 +1,7 @@
 //! Whole runs in virtual time: one master, some processes, and a network that loses, doubles, delays and reorders.
 //!
 //! Every run follows from its seed alone. A failing seed is printed; run it again alone with
-//! `AIOTEST_SEED=<seed> cargo test -p aiotest-core --test simulation`.
+//! `AIOTEST_SEED=<seed> cargo test -p aiotest-core --test simulation`. `AIOTEST_SEEDS=20` tries twenty times as many.
 
 mod checks;
 mod process;
@@ -10,12 +10,16 @@ mod world;
 
 use world::{Faults, Sabotage, Scenario, World};
 
-/// Seeds of a usual run: one, if the environment names it.
+/// Seeds of a usual run; one, or many more, if the environment says so.
 fn seeds(count: u64) -> impl Iterator<Item = u64> {
-    let one =
-        std::env::var("AIOTEST_SEED").ok().map(|seed| seed.parse::<u64>().expect("AIOTEST_SEED is a number"));
-    let (from, to) = one.map_or((0, count), |seed| (seed, seed + 1));
+    let times = number("AIOTEST_SEEDS").unwrap_or(1);
+    let (from, to) = number("AIOTEST_SEED").map_or((0, count * times), |seed| (seed, seed + 1));
     from..to
+}
+
+fn number(variable: &str) -> Option<u64> {
+    let text = std::env::var(variable).ok()?;
+    Some(text.parse().unwrap_or_else(|_| panic!("{variable} is a number, not `{text}`")))
 }
 
 #[track_caller]

@@ -199,6 +199,12 @@ impl Runner {
         self.handle_timeout(received_at);
     }
 
+    /// For how long from `now` calls may start without another word of the master; `None` before its first one.
+    #[must_use]
+    pub fn lease(&self, now: Tick) -> Option<Duration> {
+        self.lease_until.map(|until| until - now)
+    }
+
     /// The master does not want this process: stop the load and end.
     pub fn handle_refusal(&mut self, _now: Tick, _refusal: &Refusal) {
         if self.phase != Phase::Ended {

@@ -22,3 +22,9 @@ pub mod master;
 pub mod outbox;
 pub mod reactor;
 pub mod run;
+
+/// A line for whoever watches this process.
+#[expect(clippy::print_stderr, reason = "our threads have no other voice: they never attach to Python")]
+fn complain(what: &str) {
+    eprintln!("aiotest: {what}");
+}

@@ -1,8 +1,8 @@
 """The exceptions of a call, with aiohttp's names and hierarchy.
 
 Where aiohttp is installed they are its own classes, so that `except aiohttp.ClientError` in a scenario
-catches them; importing it takes about 0.2 s and 13 MB, once, before the first session is made, and only
-there. An exception of a call that has been recorded carries `aiotest_recorded = True`.
+catches them; importing it takes about 0.2 s and 13 MB, once, before the first user starts. An exception of a
+call that has been recorded carries `aiotest_recorded = True`.
 """
 
 from __future__ import annotations

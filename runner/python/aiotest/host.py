@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import gc
 from collections.abc import Callable, Coroutine, Sequence
+from importlib import import_module
 from typing import Any, Protocol
 
 from aiotest import events
@@ -234,8 +235,9 @@ async def quit_with(background: Background) -> None:
 
 def settle_memory() -> None:
     """Once per process, after the scenario has been read: keep what is there out of every later
-    collection.
+    collection, and load what a first failure would have to load while users run.
     """
+    import_module("aiotest.exception")
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)

@@ -108,6 +108,7 @@ fn hooks() -> Hooks {
     Hooks {
         take_statistics: Box::new(|| engine().take_statistics()),
         sent_total: Box::new(|| engine().sent_total()),
+        lease: Box::new(|left| engine().lease(left)),
         refuse: Box::new(|refused| engine().refuse(refused)),
         end_process: Box::new(|| {
             // Not `exit`: that would wait for the interpreter, which is what does not stop.

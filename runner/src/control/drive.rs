@@ -135,7 +135,7 @@ impl Drive {
             self.end_without_master(now, "no master answered in time");
         }
         if self.kill_at.is_some_and(|kill_at| kill_at <= now) && 0 < self.seat.user_count() {
-            complain("users did not end within 5 s of the order to stop: ending the process");
+            crate::complain("users did not end within 5 s of the order to stop: ending the process");
             (self.hooks.end_process)();
             self.kill_at = None;
         }
@@ -172,21 +172,21 @@ impl Drive {
                     self.give_up = self.give_up + self.after_joining;
                 }
                 self.core.handle_assignment(sent_at, now, assignment);
+                if let Some(left) = self.core.lease(now) {
+                    (self.hooks.lease)(left);
+                }
             }
             Err(Error::Refused { refusal, .. }) => {
-                complain(&format!("the master refused this process: {refusal}"));
+                crate::complain(&format!("the master refused this process: {refusal}"));
                 self.core.handle_refusal(now, &refusal);
             }
-            Err(error) if error.is_passing() => {
-                tracing::debug!(%error, "no answer");
-                self.core.handle_no_answer(now);
-            }
+            Err(error) if error.is_passing() => self.core.handle_no_answer(now),
             Err(error) => self.end_without_master(now, &error.to_string()),
         }
     }
 
     fn end_without_master(&mut self, now: Tick, why: &str) {
-        complain(why);
+        crate::complain(why);
         self.order(now, Action::StopNow);
         self.order(now, Action::End { exit_code: EXIT_NO_MASTER });
     }
@@ -235,10 +235,4 @@ async fn answer(call: &mut Option<Call>) -> (Tick, Result<Assignment, Error>) {
         Some(call) => call.await,
         None => std::future::pending().await,
     }
-}
-
-/// A line for whoever watches this process.
-#[expect(clippy::print_stderr, reason = "the process has no other voice outside of Python")]
-fn complain(what: &str) {
-    eprintln!("aiotest: {what}");
 }

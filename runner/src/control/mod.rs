@@ -10,6 +10,7 @@ mod seat;
 use std::io;
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use aiotest_core::message::ProcessId;
 use aiotest_core::run::{ClassSpec, RunSpec};
@@ -40,6 +41,9 @@ pub struct Hooks {
     pub take_statistics: Box<dyn FnMut() -> Statistics + Send>,
     /// Requests on the wire since the process began.
     pub sent_total: Box<dyn Fn() -> u64 + Send>,
+    /// Calls may start for so long from now. A process that was frozen and goes on makes none after that, however late
+    /// this thread wakes up.
+    pub lease: Box<dyn Fn(Duration) + Send>,
     /// True: from now on refuse every call. False: allow them again.
     pub refuse: Box<dyn Fn(bool) + Send>,
     /// Ends the process at once, whatever Python is doing: it did not stop its load.

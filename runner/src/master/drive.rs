@@ -109,12 +109,12 @@ async fn carry_out(desk: &Desk, events: &Outbox<MasterEvent>) -> u8 {
 /// them as long as it may be expected at all.
 async fn say_farewell(desk: &Desk, farewell: Farewell) {
     if !waited(desk, NEWS, || desk.look(|core, _| core.everybody_told())).await {
-        tracing::warn!("not every runner process asked within {} s of the end", NEWS.as_secs());
+        crate::complain(&format!("not every runner process asked within {} s of the end", NEWS.as_secs()));
     }
     if let Some(limit) = farewell.results
         && !waited(desk, limit, || desk.is_acknowledged()).await
     {
-        tracing::warn!("nobody read the result within {} s", limit.as_secs());
+        crate::complain(&format!("nobody read the result within {} s", limit.as_secs()));
     }
     if let Some(limit) = farewell.linger {
         waited(desk, limit, || LAST_SCRAPES <= desk.late_scrapes()).await;

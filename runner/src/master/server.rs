@@ -58,7 +58,7 @@ pub(super) async fn serve(
                 }
             }
             Err(error) => {
-                tracing::warn!(%error, "failed to accept a connection");
+                crate::complain(&format!("failed to accept a connection: {error}"));
                 tokio::time::sleep(OUT_OF_DESCRIPTORS).await;
             }
         }

@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use aiotest_core::stats::Statistics;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
@@ -76,6 +76,11 @@ impl Engine {
     /// Requests on the wire so far, redirect hops and retries included.
     pub fn sent_total(&self) -> u64 {
         self.lock().sent_total()
+    }
+
+    /// Allows new calls for so long from now; see [`Reactor::lease_until`].
+    pub fn lease(&self, left: Duration) {
+        self.lock().lease_until(Instant::now() + left);
     }
 
     /// Refuses new calls, or allows them again.

@@ -143,6 +143,7 @@ pub struct Reactor {
     sent_total: u64,
     on_sent: Option<Box<dyn Fn(u64) + Send>>,
     refused: bool,
+    lease_until: Option<Instant>,
     /// Made at the first https call.
     tls: Option<Arc<rustls::ClientConfig>>,
     read_buffer: Vec<u8>,
@@ -174,6 +175,7 @@ impl Reactor {
             sent_total: 0,
             on_sent: None,
             refused: false,
+            lease_until: None,
             tls: None,
             read_buffer: vec![0; 128 * 1024],
             write_buffer: Vec::with_capacity(4096),
@@ -224,10 +226,10 @@ impl Reactor {
 
     /// Starts a call; its first bytes are written at once where there is a connection.
     pub fn start(&mut self, request: Request) -> Result<CallId, Refused> {
-        if self.refused {
+        let now = Instant::now();
+        if self.refused || self.lease_until.is_some_and(|until| until <= now) {
             return Err(Refused);
         }
-        let now = Instant::now();
         let name = request.name.clone().unwrap_or_else(|| Arc::from(request.target.name()));
         let session = request.session;
         let id = self.calls.insert(Call::new(request, name, now));
@@ -309,6 +311,11 @@ impl Reactor {
     /// Calls `hook` with each new total of sent requests, so that the count outlives the process.
     pub fn on_sent(&mut self, hook: Box<dyn Fn(u64) + Send>) {
         self.on_sent = Some(hook);
+    }
+
+    /// Refuses new calls from that instant on, unless it is moved on before. Without a lease there is no such end.
+    pub fn lease_until(&mut self, until: Instant) {
+        self.lease_until = Some(until);
     }
 
     /// Refuses new calls, or allows them again.

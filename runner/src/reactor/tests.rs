@@ -491,6 +491,16 @@ fn calls_are_refused_while_the_dead_man_switch_is_on() {
 }
 
 #[test]
+fn calls_are_refused_once_the_lease_is_over_though_nobody_says_so() {
+    let url = serve_always(OK);
+    let bench = Bench::new();
+    bench.engine.lease(Duration::ZERO);
+    assert!(bench.engine.lock().start(bench.request("GET", &url)).is_err());
+    bench.engine.lease(Duration::from_secs(10));
+    assert_eq!(bench.call(bench.request("GET", &url)).2, None);
+}
+
+#[test]
 fn what_a_gather_opened_goes_back_to_one_connection() {
     let url = serve_always(OK);
     let bench = Bench::new();

@@ -50,6 +50,7 @@ impl Crowd {
         let hooks = Hooks {
             take_statistics: Box::new(move || statistics.statistics.lock().unwrap().take()),
             sent_total: Box::new(move || sent.sent.load(Ordering::Relaxed)),
+            lease: Box::new(|_| ()),
             refuse: Box::new(move |refuse| refused.refused.store(refuse, Ordering::Relaxed)),
             end_process: Box::new(move || ended.process_ended.store(true, Ordering::Relaxed)),
         };

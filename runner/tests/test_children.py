@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import signal
+import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +110,57 @@ def test_a_runner_that_is_told_to_go_hands_over_and_exits_75(tmp_path: Path) -> 
             runner.signal(signal.SIGTERM)
             assert runner.end() == 75, runner.output
             assert runner.output.count("on_stop") == 4
+
+
+def ask(method: str, address: str, path: str, body: object = None) -> tuple[int, str]:
+    """Speak to a master with the run's token. Returns the status and the text of its answer."""
+    request = urllib.request.Request(
+        f"http://{address}{path}",
+        method=method,
+        data=None if body is None else json.dumps(body).encode(),
+        headers={"Authorization": "Bearer secret", "Content-Type": "application/json"},
+    )
+    with urllib.request.urlopen(request, timeout=10) as reply:
+        return reply.status, reply.read().decode()
+
+
+def test_a_run_cut_in_the_middle_counts_the_same_in_target_report_and_metrics(tmp_path: Path) -> None:
+    write(tmp_path, USERS.replace("wait_time = 0.02", "wait_time = 0"))
+    load = {"constant": {"users": 4, "spawn_rate": 50, "duration": 60_000_000}}
+    with (
+        one_server() as server,
+        Command(*master_argv(tmp_path, host=server.url, load=load), cwd=tmp_path) as master,
+    ):
+        ready = wait_for_json(tmp_path / "ready", master)
+        argv = ["runner", tmp_path / "plan.json", "--master", ready["control"], "--token-file"]
+        argv += [tmp_path / "token", "--id", "runner-0", "--process", 0, "--incarnation", 1]
+        with Command(*argv, cwd=tmp_path) as runner:
+            with server.changed:
+                assert server.changed.wait_for(lambda: server.counts["/ok"] > 200, 20)
+            ask("POST", ready["control"], "/v1/stop", {"reason": "interrupted"})
+            assert runner.end() == 0, runner.output
+        status, text = ask("GET", ready["control"], "/v1/result")
+        assert status == 200
+        # The result is not acknowledged yet, so the metrics are still there.
+        _, metrics = ask("GET", ready["metrics"], "/metrics")
+        ask("POST", ready["control"], "/v1/result/acknowledged")
+        assert master.end() == 3, master.output
+    report = json.loads(text)
+    (sample,) = re.findall(r"^aiotest_requests_sent_total\{.*\} (\d+)", metrics, re.MULTILINE)
+    assert report["total"]["sent"] == server.counts["/ok"] == int(sample) > 200
+    assert (report["verdict"]["result"], report["total"]["aborted"]) == ("Cancelled", 0)
+
+
+def test_the_old_command_spreads_its_users_over_processes(tmp_path: Path) -> None:
+    write(tmp_path, USERS)
+    with one_server() as server:
+        argv = ["-f", "aiotestfile.py", "-H", server.url, "-u", 4, "-r", 50, "-t", 5, "--processes", 2]
+        code, output = run(*argv, "--prometheus-port", free_port(), cwd=tmp_path)
+    assert code == 0, output
+    assert output.count("start_complete WorkerRunner 4") == 2, "in each process, with the count of all"
+    assert output.count("on_stop") == 4
+    (sent,) = re.findall(r"([\d,]+) requests sent", output)
+    assert int(sent.replace(",", "")) == server.counts["/ok"] > 20
 
 
 def wait_for_json(path: Path, command: Command) -> dict[str, str]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -64,6 +66,39 @@ def test_target_report_and_metrics_count_the_same(target: Target, tmp_path: Path
     assert [runner["users_peak"] for runner in ended.told["runners"]] == [5, 5]
     assert "GET /json" in ended.out
     assert ended.out.rstrip().endswith("Passed")
+
+
+def test_users_start_on_the_plan_and_never_before_it(target: Target, tmp_path: Path) -> None:
+    script = """
+        import asyncio
+        from aiotest import AsyncHttpUser
+
+        class TestOnce(AsyncHttpUser):
+            async def start(self):
+                async with self.session.get("/json"):
+                    pass
+                await asyncio.sleep(3600)
+
+            async def test_nothing(self):
+                pass
+    """
+    load = {"constant": {"users": 100, "spawnRate": 50, "duration": "6s"}}
+    seen: list[tuple[float, int]] = []
+    with running(tmp_path, write_manifest(tmp_path, script, host=target.url, load=load)) as started:
+
+        def all_are_there() -> bool:
+            # The clock is read behind the count: a user counted here had started by then.
+            count = target.counts()["total"]
+            seen.append((time.time(), count))
+            return bool(count == 100)
+
+        until("all users have sent their one request", all_are_there)
+        ended = started.ended()
+    start = datetime.fromisoformat(ended.told["run"]["startTime"]).timestamp()
+    early = [(at - start, count) for at, count in seen if count > max(0.0, 50 * (at - start) + 0.05)]
+    assert early == [], "more users than the plan has at that time"
+    assert seen[-1][0] - start < 3.0, "100 users at 50 a second are there after 2 s, and within 1 s of it"
+    assert [runner["users_peak"] for runner in ended.told["runners"]] == [50, 50]
 
 
 def test_a_broken_threshold_fails_with_the_measured_value(target: Target, tmp_path: Path) -> None:

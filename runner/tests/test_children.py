@@ -38,12 +38,12 @@ USERS = """
 
 
 def plan(folder: Path, **more: Any) -> Path:
-    """A plan file of 4 users for 4 seconds."""
+    """A plan file of 4 users for 6 seconds."""
     (folder / "token").write_text("secret")
     path = folder / "plan.json"
     spec = {
         "run": {"id": "r1", "name": "shop", "number": 1},
-        "load": {"constant": {"users": 4, "spawn_rate": 50, "duration": 4_000_000}},
+        "load": {"constant": {"users": 4, "spawn_rate": 50, "duration": 6_000_000}},
         "runners": 1,
         "processes_per_runner": 1,
         "aiotestfile": str(folder / "aiotestfile.py"),
@@ -154,7 +154,7 @@ def test_a_run_cut_in_the_middle_counts_the_same_in_target_report_and_metrics(tm
 def test_the_old_command_spreads_its_users_over_processes(tmp_path: Path) -> None:
     write(tmp_path, USERS)
     with one_server() as server:
-        argv = ["-f", "aiotestfile.py", "-H", server.url, "-u", 4, "-r", 50, "-t", 5, "--processes", 2]
+        argv = ["-f", "aiotestfile.py", "-H", server.url, "-u", 4, "-r", 50, "-t", 6, "--processes", 2]
         code, output = run(*argv, "--prometheus-port", free_port(), cwd=tmp_path)
     assert code == 0, output
     assert output.count("start_complete WorkerRunner 4") == 2, "in each process, with the count of all"
@@ -173,7 +173,7 @@ def wait_for_json(path: Path, command: Command) -> dict[str, str]:
 def test_the_old_commands_master_and_worker_share_the_load(tmp_path: Path) -> None:
     write(tmp_path, USERS)
     port = free_port()
-    argv: list[object] = ["--master", "-u", 3, "-r", 50, "-t", 4, "--master-bind-port", port]
+    argv: list[object] = ["--master", "-u", 3, "-r", 50, "-t", 6, "--master-bind-port", port]
     with (
         one_server() as server,
         Command(*argv, "--prometheus-port", free_port(), cwd=tmp_path, token="secret") as master,

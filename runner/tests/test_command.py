@@ -208,7 +208,7 @@ def test_the_events_and_the_files_own_options_are_those_of_a_local_runner(
     events.stats_request += on_stats_request
     """,
     )
-    argv = ["--tenant=blue", "-H", server.url, "-u", 2, "-r", 10, "-t", 3, "--prometheus-port", free_port()]
+    argv = ["--tenant=blue", "-H", server.url, "-u", 2, "-r", 10, "-t", 6, "--prometheus-port", free_port()]
     code, output = run(*argv, cwd=tmp_path)
     assert code == 0, output
     told = [line for line in output.splitlines() if re.match(r"init|test_st|start_c|quitting", line)]

@@ -43,7 +43,7 @@ def read(descriptor: int) -> bytes:
 def test_one_line_is_rewritten_and_the_scenarios_own_lines_stay_whole(tmp_path: Path) -> None:
     script = READER + '\n        async def on_start(self):\n            print("a user is here")\n'
     with running_target() as target:
-        load = {"constant": {"users": 6, "spawnRate": 2, "duration": "4s"}}
+        load = {"constant": {"users": 6, "spawnRate": 2, "duration": "8s"}}
         manifest = write_manifest(tmp_path, script, host=target.url, load=load)
         printed = on_a_terminal(manifest, PYTHONUNBUFFERED="1", NO_COLOR="1")
     assert printed.count(f"{REWRITTEN}a user is here\r\n") == 6, printed

@@ -155,6 +155,8 @@ impl Drive {
             Action::End { .. } => self.ended = true,
             Action::Retire { .. } | Action::Drain { .. } => {}
         }
+        // Before the order: what Python does for it reads the state.
+        self.seat.set_state(self.state());
         self.seat.order(action);
     }
 

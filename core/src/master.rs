@@ -102,6 +102,8 @@ pub struct Master {
     spec: RunSpec,
     classes: Vec<String>,
     epoch: u64,
+    /// Of the specification in force.
+    generation: u64,
     state: RunState,
     start: Option<Tick>,
     stop: Option<Stop>,
@@ -135,6 +137,7 @@ impl Master {
             spec,
             classes: names,
             epoch,
+            generation: 0,
             state: RunState::Waiting,
             start: None,
             stop: None,
@@ -316,6 +319,7 @@ impl Master {
             start_complete: self.start_complete,
             stop: self.stop,
             users: self.users(),
+            generation: self.generation,
         }
     }
 

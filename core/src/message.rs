@@ -4,6 +4,8 @@
 //! late or out of order. Unknown fields are ignored. Never trusts a number: whoever takes a message in bounds it. Start
 //! at [`Report`] and [`Assignment`].
 
+mod operator;
+
 use std::fmt;
 use std::time::Duration;
 
@@ -14,6 +16,7 @@ use crate::run::RunIdentity;
 use crate::share::Share;
 use crate::stats::Statistics;
 use crate::tick::{Tick, micros};
+pub use operator::{LiveSpec, RunnerDeparture, Termination};
 
 /// The version of these messages.
 pub const VERSION: u32 = 1;
@@ -60,6 +63,9 @@ pub struct Report {
     /// The version of the plan that the process obeys now; 0 for none.
     #[serde(default)]
     pub plan_version: u64,
+    /// The generation of the specification that the last assignment carried; 0 for none.
+    #[serde(default)]
+    pub generation: u64,
     /// Users by class.
     pub users: Vec<ClassUsers>,
     /// What was measured since the last report.
@@ -166,6 +172,9 @@ pub struct Assignment {
     /// Users that are live in all processes together.
     #[serde(default)]
     pub users: u32,
+    /// Of the specification in force; 0 as long as nobody has put one.
+    #[serde(default)]
+    pub generation: u64,
 }
 
 /// What a run is doing.
@@ -247,6 +256,9 @@ pub struct Status {
     pub run: RunIdentity,
     /// What it is doing.
     pub state: RunState,
+    /// Of the specification in force; 0 as long as nobody has put one.
+    #[serde(default)]
+    pub generation: u64,
     /// Users that are live.
     pub users: u32,
     /// Users that the plan has now.

@@ -289,6 +289,7 @@ impl Runner {
             classes: self.classes.clone(),
             state: self.state(),
             plan_version: self.wanted(now).map_or(0, |(_, version)| version),
+            generation: self.assignment.as_ref().map_or(0, |assignment| assignment.generation),
             users: self.users.now().to_vec(),
             sent_total: self.sent_total,
             health,

@@ -42,6 +42,7 @@ impl Master {
             version: VERSION,
             run: self.spec.run.clone(),
             state: self.state,
+            generation: self.generation,
             users: self.users(),
             target: self.target(now),
             dead_users: self.dead_users(),

@@ -334,6 +334,7 @@ prop_compose! {
                 since: Tick::from_micros(since), statistics: calls(&latencies),
             }).collect(),
             health: Health { cpu_percent, ..Health::default() },
+            ..Report::default()
         }
     }
 }

@@ -5,8 +5,8 @@ cd "$(dirname "$0")/.."
 bin=$PWD/.venv/bin
 settings=runner/pyproject.toml
 
-"$bin/ruff" format --check --config "$settings" runner scripts bench charts
-"$bin/ruff" check --config "$settings" runner scripts bench charts
+"$bin/ruff" format --check --config "$settings" runner scripts bench charts e2e
+"$bin/ruff" check --config "$settings" runner scripts bench charts e2e
 # The users of the examples, which lie in ConfigMaps.
 for map in examples/*/configmap.yaml; do
     source=$(sed -e '1,/^  aiotestfile\.py: |$/d' -e 's/^    //' "$map")
@@ -14,5 +14,5 @@ for map in examples/*/configmap.yaml; do
     "$bin/ruff" check --config "$settings" --stdin-filename "$map.py" - <<<"$source"
 done
 
-"$bin/mypy" --config-file "$settings" runner/python runner/tests scripts/*.py bench/*.py charts/tests
+"$bin/mypy" --config-file "$settings" runner/python runner/tests scripts/*.py bench/*.py charts/tests e2e
 MYPYPATH=runner/python "$bin/python" -m mypy.stubtest --concise --ignore-disjoint-bases aiotest._native

@@ -11,14 +11,15 @@ mod layout;
 mod live;
 mod member;
 mod shape;
+mod spec;
 mod summary;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use crate::message::{
-    Assignment, Departure, Health, ProcessId, ProcessState, Refusal, Report, RunState, StartComplete, Stop,
-    StopReason, VERSION,
+    Assignment, Departure, Health, LiveSpec, ProcessId, ProcessState, Refusal, Report, RunState,
+    RunnerDeparture, StartComplete, Stop, StopReason, VERSION,
 };
 use crate::run::{ClassSpec, InvalidRun, RunSpec};
 use crate::stats::Statistics;
@@ -205,6 +206,34 @@ impl Master {
             self.left(now, id);
         }
         self.handle_timeout(now);
+    }
+
+    /// Takes in that a whole runner has ended: every process of it that is not known to be gone is. Poll for events and
+    /// the timeout next.
+    pub fn handle_runner_departure(&mut self, now: Tick, departure: &RunnerDeparture) {
+        let of_it = |(id, member): &(&ProcessId, &Member)| {
+            id.runner == departure.runner && member.departed.as_ref().is_none_or(|known| !known.proven)
+        };
+        let gone: Vec<ProcessId> = self.members.iter().filter(of_it).map(|(id, _)| id.clone()).collect();
+        for process in gone {
+            let departure = Departure { process, exit: departure.exit.clone(), sent_total: None };
+            self.handle_departure(now, &departure);
+        }
+    }
+
+    /// Takes in what may change of a run that is on, as the operator has it; one of a lower generation than is in force
+    /// is ignored. Returns the generation in force. Poll for events and the timeout next.
+    ///
+    /// A new target counts from [`LEAD`] on: in mid-ramp users go on from where the line is then, at the new rate, and
+    /// the first ramp ends when they reach the new target. A new duration moves the stop; one that is already over
+    /// stops the load after [`LEAD`]. Once the load is being stopped, only thresholds change anything.
+    pub fn handle_spec(&mut self, now: Tick, live: &LiveSpec) -> Result<u64, InvalidRun> {
+        if self.generation < live.generation {
+            self.obey(now, live)?;
+            self.generation = live.generation;
+            self.handle_timeout(now);
+        }
+        Ok(self.generation)
     }
 
     /// Takes the shape's answer in. Poll for events and the timeout next.

@@ -150,6 +150,14 @@ pub enum InvalidRun {
     /// `spawn_rate` cannot be a rate.
     #[error("a spawn rate of {0} users a second: must be a finite number above 0")]
     SpawnRate(String),
+    /// The load of a run that is on was to become another kind of load.
+    #[error(
+        "the load of a run cannot change its form: this run began with a {began}, another form needs another run"
+    )]
+    Form {
+        /// What the run began with: `constant` or `shape`.
+        began: &'static str,
+    },
 }
 
 impl RunSpec {
@@ -161,6 +169,11 @@ impl RunSpec {
         if MAX_CLASSES < classes.len() {
             return Err(InvalidRun::TooManyClasses(classes.len()));
         }
+        self.check_numbers()
+    }
+
+    /// The part of [`Self::check`] that does not depend on the scenario.
+    pub fn check_numbers(&self) -> Result<(), InvalidRun> {
         if self.processes().is_none_or(|processes| !(1..=MAX_PROCESSES).contains(&processes)) {
             let (runners, processes) = (self.runners, self.processes_per_runner);
             return Err(InvalidRun::Processes { runners, processes });

@@ -44,6 +44,7 @@ fn master(spec: &RunSpec) -> Master {
         buckets_ms: DEFAULT_BUCKETS_MS.to_vec(),
         keep_result: true,
         linger: None,
+        state_dir: None,
     };
     Master::start(spec.clone(), classes(), options).unwrap()
 }
@@ -258,6 +259,7 @@ fn a_runner_that_started_first_joins_when_its_master_comes() {
         buckets_ms: Vec::new(),
         keep_result: true,
         linger: None,
+        state_dir: None,
     };
     let master = Master::start(spec, classes(), options).unwrap();
     assert_eq!(early.map(Crowd::finish), [0, 0]);

@@ -43,21 +43,12 @@ impl Master {
         self.state = RunState::Running;
         self.events.push_back(MasterEvent::TestStart);
         self.check_members(now);
-        let deadlines = self.spec.deadlines;
-        let mut stop =
-            Stop { at: start + deadlines.run, deadline: Tick::ZERO, reason: StopReason::RunDeadline };
         match self.spec.load {
-            Load::Constant(load) => {
-                self.retarget(now, load.users, load.spawn_rate);
-                if let Some(duration) = load.duration.filter(|duration| *duration <= deadlines.run) {
-                    (stop.at, stop.reason) = (start + duration, StopReason::Completed);
-                }
-            }
+            Load::Constant(load) => self.retarget(now, load.users, load.spawn_rate),
             Load::Shape => self.shape.begin(now),
         }
-        stop.deadline = stop.at + deadlines.stop;
-        self.stop = Some(stop);
-        self.set_marks();
+        self.stop = Some(self.planned_stop(start));
+        self.set_marks(now);
     }
 
     pub(super) fn retarget(&mut self, now: Tick, users: u32, rate: f64) {
@@ -66,21 +57,37 @@ impl Master {
         self.target = self.target.max(users);
         if self.first_ramp_end.is_none() && 0 < users {
             self.first_ramp_end = self.layout.plan().ramps.last().map(Ramp::end);
-            self.set_marks();
+            self.set_marks(now);
         }
     }
 
-    /// From when on each threshold looks; `None` while that is not known.
+    /// From when on a threshold looks; `None` while that is not known. Later than it wants where it was put too late to
+    /// tell apart what had been measured by then.
     pub(super) fn measured_from(&self, after: Option<Duration>) -> Option<Tick> {
+        let wanted = self.wanted_from(after)?;
+        self.marks.iter().copied().find(|mark| wanted <= *mark)
+    }
+
+    fn wanted_from(&self, after: Option<Duration>) -> Option<Tick> {
         match after {
             Some(after) => self.start.map(|start| start + after),
             None => self.first_ramp_end,
         }
     }
 
-    pub(super) fn set_marks(&mut self) {
+    /// Brings the marks in line with the thresholds. One that has passed, or may have for some process, stays.
+    pub(super) fn set_marks(&mut self, now: Tick) {
+        let soonest = now + LEAD;
         let afters = self.spec.thresholds.iter().map(|threshold| threshold.after.map(Duration::from));
-        let marks: BTreeSet<Tick> = afters.filter_map(|after| self.measured_from(after)).collect();
+        let wanted: Vec<Tick> = afters.filter_map(|after| self.wanted_from(after)).collect();
+        let mut marks: BTreeSet<Tick> = self.marks.iter().copied().filter(|mark| *mark < soonest).collect();
+        for wanted in wanted {
+            // Before the run nothing is measured, so then every mark is in time.
+            let begun = self.start.is_some_and(|start| start < soonest);
+            if !begun || marks.range(wanted..).next().is_none_or(|mark| soonest <= *mark) {
+                marks.insert(if begun { wanted.max(soonest) } else { wanted });
+            }
+        }
         self.marks = marks.into_iter().collect();
     }
 

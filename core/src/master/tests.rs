@@ -8,14 +8,15 @@ use serde_json::json;
 use super::*;
 use crate::message::{ClassUsers, Window};
 use crate::report::Outcome;
+use crate::run::{Constant, Deadlines, Load};
 use crate::stats::{Outcome as Call, Sample};
 use crate::wall::WallClock;
 
-const fn at(milliseconds: u64) -> Tick {
+pub(super) const fn at(milliseconds: u64) -> Tick {
     Tick::from_micros(milliseconds * 1000)
 }
 
-fn spec(load: &serde_json::Value, thresholds: &serde_json::Value) -> RunSpec {
+pub(super) fn spec(load: &serde_json::Value, thresholds: &serde_json::Value) -> RunSpec {
     serde_json::from_value(json!({
         "run": {"id": "a", "name": "quickstart"}, "load": load, "runners": 1, "processes_per_runner": 1,
         "thresholds": thresholds, "aiotestfile": "aiotestfile.py",
@@ -23,18 +24,18 @@ fn spec(load: &serde_json::Value, thresholds: &serde_json::Value) -> RunSpec {
     .unwrap()
 }
 
-fn constant(thresholds: &serde_json::Value) -> Master {
+pub(super) fn constant(thresholds: &serde_json::Value) -> Master {
     let load = json!({"constant": {"users": 10, "spawn_rate": 5, "duration": 20_000_000}});
     let classes = vec![ClassSpec { name: "TestShop".into(), weight: 1 }];
     Master::new(spec(&load, thresholds), classes, 7).unwrap()
 }
 
-fn shaped() -> Master {
+pub(super) fn shaped() -> Master {
     let classes = vec![ClassSpec { name: "TestShop".into(), weight: 1 }];
     Master::new(spec(&json!("shape"), &json!([])), classes, 7).unwrap()
 }
 
-fn report(incarnation: u64, sequence: u64) -> Report {
+pub(super) fn report(incarnation: u64, sequence: u64) -> Report {
     Report {
         version: VERSION,
         from: ProcessId { runner: "runner-0".into(), process: 0, incarnation },
@@ -46,7 +47,7 @@ fn report(incarnation: u64, sequence: u64) -> Report {
     }
 }
 
-fn calls(milliseconds: &[u64]) -> Statistics {
+pub(super) fn calls(milliseconds: &[u64]) -> Statistics {
     let mut statistics = Statistics::default();
     for latency in milliseconds {
         statistics.record(&Sample {
@@ -65,13 +66,13 @@ fn calls(milliseconds: &[u64]) -> Statistics {
     statistics
 }
 
-fn with(report: Report, since: Tick, milliseconds: &[u64]) -> Report {
+pub(super) fn with(report: Report, since: Tick, milliseconds: &[u64]) -> Report {
     let mut windows = report.windows.clone();
     windows.push(Window { since, statistics: calls(milliseconds) });
     Report { windows, ..report }
 }
 
-fn finish(master: &mut Master) -> crate::report::Report {
+pub(super) fn finish(master: &mut Master) -> crate::report::Report {
     for _ in 0..9 {
         if let Some(due) = master.poll_timeout() {
             master.handle_timeout(due);
@@ -80,7 +81,7 @@ fn finish(master: &mut Master) -> crate::report::Report {
     master.report(WallClock::default()).expect("it has ended")
 }
 
-fn events(master: &mut Master) -> Vec<MasterEvent> {
+pub(super) fn events(master: &mut Master) -> Vec<MasterEvent> {
     std::iter::from_fn(|| master.poll_event()).collect()
 }
 
@@ -343,9 +344,29 @@ prop_compose! {
 enum Input {
     Report(Box<Report>),
     Departure(ProcessId, Option<u64>),
+    RunnerDeparture(String),
+    Spec(Box<LiveSpec>),
     Shape(ShapeTick),
     Stop,
     Timeout,
+}
+
+prop_compose! {
+    fn any_live_spec()(
+        generation in 0..9_u64, shape in 0..9_u32, users: u32, spawn_rate: f64, duration: Option<u64>,
+        runners in 0..4_u32, afters in prop::collection::vec(0..99_u32, 0..3), run: u64, stop: u64,
+    ) -> LiveSpec {
+        let [run, stop] = [run, stop].map(Duration::from_micros);
+        let duration = duration.map(Duration::from_micros);
+        let threshold = |after: u32| serde_json::from_value(json!({"expr": "p95 < 1s", "after": format!("{after}s")})).unwrap();
+        LiveSpec {
+            generation,
+            load: if shape == 0 { Load::Shape } else { Load::Constant(Constant { users, spawn_rate, duration }) },
+            runners,
+            thresholds: afters.into_iter().map(threshold).collect(),
+            deadlines: Deadlines { run, stop, ..Deadlines::default() },
+        }
+    }
 }
 
 fn any_input() -> impl Strategy<Value = (u64, Input)> {
@@ -360,6 +381,8 @@ fn any_input() -> impl Strategy<Value = (u64, Input)> {
         4 => shape,
         1 => Just(Input::Shape(ShapeTick::End)),
         1 => Just(Input::Stop),
+        1 => "[a-b]{0,2}".prop_map(Input::RunnerDeparture),
+        3 => any_live_spec().prop_map(|live| Input::Spec(Box::new(live))),
         6 => Just(Input::Timeout),
     ];
     (pause, input)
@@ -385,6 +408,17 @@ proptest! {
                 }
                 Input::Departure(process, sent_total) => {
                     master.handle_departure(now, &Departure { process, exit: String::new(), sent_total });
+                }
+                Input::RunnerDeparture(runner) => {
+                    master.handle_runner_departure(now, &RunnerDeparture { runner, exit: String::new() });
+                }
+                Input::Spec(live) => {
+                    let known = master.status(now).generation;
+                    if let Ok(generation) = master.handle_spec(now, &live) {
+                        prop_assert_eq!(generation, known.max(live.generation));
+                    } else {
+                        prop_assert_eq!(master.status(now).generation, known);
+                    }
                 }
                 Input::Shape(tick) => master.handle_shape(now, tick),
                 Input::Stop => master.handle_stop(now, StopReason::Stopped),

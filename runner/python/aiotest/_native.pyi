@@ -141,15 +141,17 @@ class Master:
         buckets: list[float] | None = None,
         keep_result: bool = False,
         linger: float | None = None,
+        state_dir: str | None = None,
     ) -> Self:
         """Bind both ports and accept runners from now on.
 
         Arguments: `plan`, the run as JSON; `control_address` and `metrics_address`, `host:port`, port 0 for
-            any; `classes`, name and weight of every user class, in order; `shape`, whether the file's shape
+            any, an empty host for every address; `classes`, name and weight of every user class, in order; `shape`, whether the file's shape
             gives the load; `buckets`, bounds of `aiotest_response_times` in ms, `None` for the usual ones;
             `keep_result`, whether somebody reads the result over the control port, so that `("ended", …)`
             waits until it is acknowledged, for `deadlines.results` at most; `linger`, seconds for which it
-            then waits for two more scrapes of `/metrics`.
+            then waits for two more scrapes of `/metrics`; `state_dir`, a directory for the checkpoint from
+            which a restarted master of the same run goes on.
         Raises: `ValueError` for a plan, token or address that cannot be read; `OSError` for a port that
             cannot be bound.
         """
@@ -181,6 +183,11 @@ class Master:
 
     def report(self) -> str:
         """The report as JSON, version 1. Raises: `RuntimeError` before `("ended", …)`."""
+
+    def termination(self) -> str | None:
+        """What the process is to leave as its termination message, as JSON of at most 4096 bytes; `None`
+        until the run is over.
+        """
 
     @property
     def addresses(self) -> tuple[str, str]:

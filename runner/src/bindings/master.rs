@@ -1,5 +1,6 @@
 //! `aiotest._native.Master`.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use aiotest_core::master::{MasterEvent, ShapeTick};
@@ -22,7 +23,7 @@ impl Master {
     #[new]
     #[pyo3(signature = (
         plan, *, token, control_address, metrics_address, classes, shape, buckets = None, keep_result = false,
-        linger = None,
+        linger = None, state_dir = None,
     ))]
     #[expect(clippy::too_many_arguments, reason = "keywords on Python's side")]
     fn new(
@@ -35,6 +36,7 @@ impl Master {
         buckets: Option<Vec<f64>>,
         keep_result: bool,
         linger: Option<f64>,
+        state_dir: Option<PathBuf>,
     ) -> PyResult<Self> {
         let spec = run_spec(plan)?;
         match (shape, &spec.load) {
@@ -59,6 +61,7 @@ impl Master {
             buckets_ms: buckets.unwrap_or_else(|| DEFAULT_BUCKETS_MS.to_vec()),
             keep_result,
             linger,
+            state_dir,
         };
         match master::Master::start(spec, class_specs(classes), options) {
             Ok(inner) => Ok(Self { inner }),
@@ -97,6 +100,10 @@ impl Master {
         let report =
             report.ok_or_else(|| PyRuntimeError::new_err("the run is not over: it has no report yet"))?;
         serde_json::to_string(&report).map_err(|error| PyRuntimeError::new_err(error.to_string()))
+    }
+
+    fn termination(&self) -> Option<String> {
+        self.inner.termination().map(|termination| termination.to_json())
     }
 
     #[getter]

@@ -1,6 +1,7 @@
 //! The master of a run as a process sees it: the control port, the metrics port and the thread that drives
 //! [`aiotest_core`]'s state machine with a clock. Decides nothing itself. Start at [`Master::start`].
 
+mod address;
 mod desk;
 mod drive;
 mod exporter;
@@ -11,13 +12,14 @@ mod server;
 mod token;
 
 use std::io;
-use std::net::{SocketAddr, TcpListener, ToSocketAddrs as _};
+use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use aiotest_core::master::{Master as Core, MasterEvent, ShapeTick};
-use aiotest_core::message::{RunState, StopReason};
+use aiotest_core::message::{RunState, StopReason, Termination};
 use aiotest_core::report::Report;
 use aiotest_core::run::{ClassSpec, InvalidRun, RunSpec};
 use aiotest_core::wall::WallClock;
@@ -55,7 +57,7 @@ pub enum Error {
 /// What a master needs beside the run.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Where runners dial in, as `host:port`; port 0 takes a free one.
+    /// Where runners dial in, as `host:port`; port 0 takes a free one, an empty host every address of the machine.
     pub control_address: String,
     /// Where `/metrics` and `/healthz` are.
     pub metrics_address: String,
@@ -69,6 +71,8 @@ pub struct Options {
     /// How long [`MasterEvent::Ended`] waits for two more scrapes of `/metrics`; `None` on a laptop, where nobody
     /// scrapes. No verdict waits for it.
     pub linger: Option<Duration>,
+    /// Where the checkpoint is kept, from which a restarted master goes on with its run.
+    pub state_dir: Option<PathBuf>,
 }
 
 /// What Python tells the master.
@@ -165,6 +169,11 @@ impl Master {
         self.desk.report()
     }
 
+    /// What the process is to leave behind, once the run is over.
+    pub fn termination(&self) -> Option<Termination> {
+        self.desk.report().map(|report| Termination::of(&report.verdict))
+    }
+
     /// The control port as bound.
     pub fn control_address(&self) -> SocketAddr {
         self.control
@@ -198,13 +207,7 @@ impl Drop for Master {
 }
 
 fn bind(port: &'static str, address: &str) -> Result<TcpListener, Error> {
-    let attempt = || {
-        let addresses: Vec<SocketAddr> = address.to_socket_addrs()?.collect();
-        let listener = TcpListener::bind(&addresses[..])?;
-        listener.set_nonblocking(true)?;
-        Ok(listener)
-    };
-    attempt().map_err(|source| Error::Bind { port, address: address.to_owned(), source })
+    address::bind(address).map_err(|source| Error::Bind { port, address: address.to_owned(), source })
 }
 
 /// Microseconds.

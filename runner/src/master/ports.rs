@@ -4,13 +4,13 @@
 use std::sync::Arc;
 
 use aiotest_core::master::Master as Core;
-use aiotest_core::message::{Departure, Report, StopReason};
+use aiotest_core::message::{Departure, LiveSpec, Report, RunnerDeparture, StopReason};
 use axum::extract::{Request, State};
 use axum::http::header::{ACCEPT, CONTENT_TYPE};
 use axum::http::{HeaderMap, StatusCode};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{get, post, put};
 use axum::{Json, Router};
 use serde::Deserialize;
 use serde_json::json;
@@ -25,6 +25,8 @@ pub(super) fn control(desk: Arc<Desk>, token: Token) -> Router {
     Router::new()
         .route("/v1/report", post(report))
         .route("/v1/departed", post(departed))
+        .route("/v1/departed-runner", post(departed_runner))
+        .route("/v1/spec", put(spec))
         .route("/v1/status", get(status))
         .route("/v1/stop", post(stop))
         .route("/v1/result", get(result))
@@ -40,6 +42,8 @@ pub(super) fn metrics(desk: Arc<Desk>, exporter: Exporter) -> Router {
     Router::new()
         .route("/metrics", get(scrape))
         .route("/healthz", get(|| async { "ok\n" }))
+        // Both ports are served or neither: whoever hears this can join, also after a restart.
+        .route("/readyz", get(|| async { "ok\n" }))
         .fallback(unknown)
         .method_not_allowed_fallback(wrong_method)
         .with_state(Arc::new((desk, exporter)))
@@ -66,6 +70,21 @@ async fn report(State(desk): State<Arc<Desk>>, Message(report): Message<Report>)
 async fn departed(State(desk): State<Arc<Desk>>, Message(departure): Message<Departure>) -> Response {
     desk.with(|core, now| core.handle_departure(now, &departure));
     done()
+}
+
+async fn departed_runner(
+    State(desk): State<Arc<Desk>>,
+    Message(departure): Message<RunnerDeparture>,
+) -> Response {
+    desk.with(|core, now| core.handle_runner_departure(now, &departure));
+    done()
+}
+
+async fn spec(State(desk): State<Arc<Desk>>, Message(live): Message<LiveSpec>) -> Response {
+    match desk.with(|core, now| core.handle_spec(now, &live)) {
+        Ok(generation) => Json(json!({ "generation": generation })).into_response(),
+        Err(invalid) => Refusal::new(StatusCode::BAD_REQUEST, invalid.to_string()).into_response(),
+    }
 }
 
 async fn status(State(desk): State<Arc<Desk>>) -> Response {

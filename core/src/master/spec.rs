@@ -1,0 +1,90 @@
+//! Edits of a run that is on: what of a new specification changes what.
+//!
+//! Never touches what has been handed out: changes lie [`LEAD`] ahead. Start at [`Master::obey`].
+
+use super::{LEAD, Master};
+use crate::message::{LiveSpec, RunState, Stop, StopReason};
+use crate::plan::Ramp;
+use crate::run::{Constant, Deadlines, InvalidRun, Load, RunSpec};
+use crate::tick::Tick;
+
+impl Master {
+    /// Carries a new specification out, or refuses it whole.
+    pub(super) fn obey(&mut self, now: Tick, live: &LiveSpec) -> Result<(), InvalidRun> {
+        let spec = RunSpec {
+            load: live.load.clone(),
+            runners: live.runners,
+            thresholds: live.thresholds.clone(),
+            deadlines: live.deadlines,
+            ..self.spec.clone()
+        };
+        spec.check_numbers()?;
+        let known = match (&self.spec.load, &spec.load) {
+            (Load::Constant(known), Load::Constant(_)) => Some(*known),
+            (Load::Shape, Load::Shape) => None,
+            (Load::Constant(_), Load::Shape) => return Err(InvalidRun::Form { began: "constant" }),
+            (Load::Shape, Load::Constant(_)) => return Err(InvalidRun::Form { began: "shape" }),
+        };
+        if self.state == RunState::Ended {
+            // Its report is made.
+            return Ok(());
+        }
+        self.spec = spec;
+        if let (Some(known), Load::Constant(load)) = (known, self.spec.load.clone()) {
+            self.go_to(now, known, load);
+        }
+        self.move_stop(now);
+        self.set_marks(now);
+        Ok(())
+    }
+
+    /// A new target or rate.
+    fn go_to(&mut self, now: Tick, known: Constant, load: Constant) {
+        let Some(start) = self.start.filter(|_| self.state == RunState::Running) else { return };
+        let at = start.max(now + LEAD);
+        let line_ends = self.layout.plan().ramps.last().map(Ramp::end);
+        let rate_matters = line_ends.is_some_and(|end| at < end);
+        let same_rate = known.spawn_rate.to_bits() == load.spawn_rate.to_bits();
+        if known.users == load.users && (same_rate || !rate_matters) {
+            return;
+        }
+        if now < start {
+            // Nobody has been asked for more.
+            self.target = 0;
+        }
+        let in_first_ramp = self.first_ramp_end.is_some_and(|end| at < end);
+        self.retarget(now, load.users, load.spawn_rate);
+        if in_first_ramp {
+            self.first_ramp_end = self.layout.plan().ramps.last().map(Ramp::end);
+        }
+    }
+
+    /// When a load that began at `start` is to stop of itself.
+    pub(super) fn planned_stop(&self, start: Tick) -> Stop {
+        let Deadlines { run, stop, .. } = self.spec.deadlines;
+        let duration = match &self.spec.load {
+            Load::Constant(load) => load.duration.filter(|duration| *duration <= run),
+            Load::Shape => None,
+        };
+        let (at, reason) = match duration {
+            Some(duration) => (start + duration, StopReason::Completed),
+            None => (start + run, StopReason::RunDeadline),
+        };
+        Stop { at, deadline: at + stop, reason }
+    }
+
+    /// A new duration or deadline. A stop that is so near that somebody may not hear of another one in time stays.
+    fn move_stop(&mut self, now: Tick) {
+        let (Some(start), Some(known)) = (self.start, self.stop) else { return };
+        let planned = self.planned_stop(start);
+        let soonest = now + LEAD;
+        if self.state != RunState::Running || known.at < soonest || known == planned {
+            return;
+        }
+        let at = planned.at.max(soonest);
+        self.stop = Some(Stop { at, deadline: at + self.spec.deadlines.stop, ..planned });
+    }
+}
+
+#[cfg(test)]
+mod tests;

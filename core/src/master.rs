@@ -4,6 +4,7 @@
 //! [`Master::poll_event`] until there is none, then [`Master::poll_timeout`]. Sends nothing of itself: the answer to a
 //! report is the whole of what a process has to know. Start at [`Master::handle_report`].
 
+mod checkpoint;
 mod course;
 mod gap;
 mod intake;
@@ -24,6 +25,7 @@ use crate::message::{
 use crate::run::{ClassSpec, InvalidRun, RunSpec};
 use crate::stats::Statistics;
 use crate::tick::Tick;
+pub use checkpoint::{Checkpoint, Decisions, Unusable};
 use gap::Gaps;
 use layout::Layout;
 use live::Live;
@@ -109,6 +111,10 @@ pub struct Master {
     start: Option<Tick>,
     stop: Option<Stop>,
     members: BTreeMap<ProcessId, Member>,
+    /// Rises with every change of who is gone, and of what is held of them.
+    departures: u64,
+    /// After a restart: until then a silent process may only not have noticed it.
+    patience: Tick,
     layout: Layout,
     /// When the load is shared anew, because somebody came or went.
     settle_at: Option<Tick>,
@@ -143,6 +149,8 @@ impl Master {
             start: None,
             stop: None,
             members: BTreeMap::new(),
+            departures: 0,
+            patience: Tick::ZERO,
             layout: Layout::new(weights),
             settle_at: None,
             settled_at: None,
@@ -166,7 +174,7 @@ impl Master {
     pub fn handle_report(&mut self, now: Tick, report: &Report) -> Result<Assignment, Refusal> {
         self.admit(report)?;
         let id = report.from.clone();
-        if !self.members.contains_key(&id) {
+        if !self.members.contains_key(&id) && self.state != RunState::Ended {
             self.members.insert(id.clone(), Member::new(now));
             self.share_anew(now);
         }
@@ -178,7 +186,9 @@ impl Master {
             self.handle_timeout(now);
             return Err(Refusal::Superseded { process: id, by });
         }
-        self.note_peaks();
+        if self.state != RunState::Ended {
+            self.note_peaks();
+        }
         self.handle_timeout(now);
         if self.state == RunState::Ended
             && let Some(member) = self.members.get_mut(&id)
@@ -191,6 +201,13 @@ impl Master {
     /// Takes in that a process has ended, from whoever saw it. Poll for events and the timeout next.
     pub fn handle_departure(&mut self, now: Tick, departure: &Departure) {
         let id = &departure.process;
+        if self.state == RunState::Ended {
+            // The report is made. This one only needs not be told any more.
+            if let Some(member) = self.members.get_mut(id) {
+                member.told = true;
+            }
+            return;
+        }
         if !self.members.contains_key(id) && self.has_place(id) {
             // It may have died with its first report on the way: that is no join.
             let mut unseen = Member::new(now);
@@ -202,6 +219,7 @@ impl Master {
         let sent_total = departure.sent_total.or(known.and_then(|known| known.sent_total));
         let new = known.is_none();
         member.departed = Some(Departed { proven: true, sent_total });
+        self.departures += 1;
         if new {
             self.left(now, id);
         }
@@ -366,6 +384,7 @@ impl Master {
             if let Some(member) = self.members.get_mut(&id) {
                 member.departed = Some(Departed { proven: false, sent_total: None });
             }
+            self.departures += 1;
             self.left(now, &id);
         }
     }

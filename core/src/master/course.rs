@@ -177,7 +177,7 @@ impl Master {
 
     /// Until when the last reports are waited for.
     pub(super) fn last_moment(&self) -> Option<Tick> {
-        self.stop.map(|stop| stop.deadline + END_MARGIN)
+        self.stop.map(|stop| (stop.deadline + END_MARGIN).max(self.patience))
     }
 
     pub(super) fn check_end(&mut self, now: Tick) {
@@ -188,6 +188,8 @@ impl Master {
         if over || self.present().all(|(_, member)| member.is_final()) {
             self.gaps.close(now);
             self.state = RunState::Ended;
+            // In the order of the processes, not of their reports: so it is after a restart too.
+            self.merge_all();
             let exit_code = self.verdict().result.exit_code();
             self.events.push_back(MasterEvent::Ended { exit_code });
         }

@@ -2,11 +2,13 @@
 //!
 //! Never says how much was lost: that is known of the processes. Start at [`Gaps::open`].
 
+use serde::{Deserialize, Serialize};
+
 use crate::message::ProcessId;
 use crate::tick::Tick;
 
 /// A time in which a process' users were nowhere.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Gap {
     pub(super) process: ProcessId,
     pub(super) from: Tick,
@@ -15,7 +17,8 @@ pub(super) struct Gap {
 }
 
 /// All of a run.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(transparent)]
 pub(super) struct Gaps(Vec<Gap>);
 
 impl Gaps {
@@ -28,6 +31,11 @@ impl Gaps {
         for gap in self.0.iter_mut().filter(|gap| gap.to.is_none()) {
             gap.to = Some(now.max(gap.from));
         }
+    }
+
+    /// How many there are, and how many of them are closed.
+    pub(super) fn counts(&self) -> (usize, usize) {
+        (self.0.len(), self.0.iter().filter(|gap| gap.to.is_some()).count())
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Gap> {

@@ -64,10 +64,14 @@ impl Master {
         let state = member.state;
         let taken = member.take_in(now, report, self.classes.len(), &windows);
         let (new, users) = (!matches!(taken, TakenIn::Known), member.live());
+        if matches!(taken, TakenIn::Merged | TakenIn::Replaced) && member.is_last_copy() {
+            self.departures += 1;
+        }
         // A process that was only silent is back once it has something new to say.
         let back = new && member.departed.as_ref().is_some_and(|departed| !departed.proven);
         if back {
             member.departed = None;
+            self.departures += 1;
         }
         if back || state != member.state {
             self.share_anew(now);

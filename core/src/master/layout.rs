@@ -5,6 +5,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::{Deserialize, Serialize};
+
 use crate::message::ProcessId;
 use crate::plan::{Plan, Ramp};
 use crate::share::round::{largest_remainder, matrix};
@@ -12,8 +14,10 @@ use crate::share::{Share, ShareRow, slot_total};
 use crate::tick::Tick;
 
 /// The plan with everybody's part of it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Layout {
+    /// The scenario's, which every process of the run reads for itself.
+    #[serde(skip)]
     weights: Vec<u32>,
     plan: Plan,
     slots: Vec<Slot>,
@@ -21,7 +25,7 @@ pub(super) struct Layout {
     shrunk_by: u64,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct Slot {
     id: ProcessId,
     held: bool,
@@ -32,6 +36,17 @@ struct Slot {
 impl Layout {
     pub(super) fn new(weights: Vec<u32>) -> Self {
         Self { weights, plan: Plan::default(), slots: Vec::new(), shrunk_by: 0 }
+    }
+
+    /// Goes on with another layout of the same scenario. False, and nothing is changed: its parts do not fit.
+    pub(super) fn take_over(&mut self, other: Self) -> bool {
+        let (ramps, classes) = (other.plan.ramps.len(), self.weights.len());
+        let fits = |row: &ShareRow| row.from.len() <= classes && row.to.len() <= classes;
+        if other.slots.iter().any(|slot| slot.rows.len() != ramps || !slot.rows.iter().all(fits)) {
+            return false;
+        }
+        *self = Self { weights: std::mem::take(&mut self.weights), ..other };
+        true
     }
 
     pub(super) fn plan(&self) -> &Plan {

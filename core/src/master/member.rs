@@ -4,7 +4,10 @@
 
 use std::collections::BTreeMap;
 
-use crate::message::{ClassUsers, Health, ProcessState, Report};
+use serde::{Deserialize, Serialize};
+
+use super::checkpoint::Kept;
+use crate::message::{ClassUsers, Health, ProcessId, ProcessState, Report, Window};
 use crate::stats::Statistics;
 use crate::tick::Tick;
 
@@ -27,10 +30,12 @@ pub(super) struct Member {
     pub(super) departed: Option<Departed>,
     /// It knows that the run is over.
     pub(super) told: bool,
+    /// Everything that it had reported is held; not so of a living one after a restart, until it says it again.
+    pub(super) known: bool,
 }
 
 /// How a process left.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Departed {
     /// Somebody saw it end; otherwise it is only silent.
     pub(super) proven: bool,
@@ -65,6 +70,60 @@ impl Member {
             last_merged: now,
             departed: None,
             told: false,
+            known: true,
+        }
+    }
+
+    /// Whether its measurements are held nowhere else: it is gone, or may go as soon as it is answered.
+    pub(super) fn is_last_copy(&self) -> bool {
+        self.departed.is_some() || (self.state == ProcessState::Left && self.is_final())
+    }
+
+    /// What a checkpoint keeps of it; `whole` is more than that.
+    pub(super) fn kept(&self, id: &ProcessId, whole: bool) -> Kept {
+        let (id, departed) = (id.clone(), self.departed.clone());
+        if !whole && !self.is_last_copy() {
+            let state = ProcessState::default();
+            let (users, windows) = (Vec::new(), Vec::new());
+            return Kept {
+                id,
+                departed,
+                state,
+                acknowledged: 0,
+                users,
+                last_merged: self.last_merged,
+                windows,
+            };
+        }
+        let window = |(since, statistics): (&Tick, &Statistics)| Window {
+            since: *since,
+            statistics: statistics.clone(),
+        };
+        Kept {
+            id,
+            departed,
+            state: self.state,
+            acknowledged: self.acknowledged,
+            users: self.users.clone(),
+            last_merged: self.last_merged,
+            windows: self.windows.iter().map(window).collect(),
+        }
+    }
+
+    /// From a checkpoint. A living process that is not `whole` has nothing of what it reported acknowledged, so its
+    /// next report is answered with the wish for a full one; until then everything since `begun` is missing.
+    pub(super) fn restored(kept: Kept, whole: bool, begun: Tick, now: Tick) -> Self {
+        let known = whole || kept.departed.is_some() || 0 < kept.acknowledged;
+        Self {
+            acknowledged: kept.acknowledged,
+            newest: kept.acknowledged,
+            state: kept.state,
+            users: kept.users,
+            windows: kept.windows.into_iter().map(|window| (window.since, window.statistics)).collect(),
+            last_merged: if known { kept.last_merged } else { begun },
+            departed: kept.departed,
+            known,
+            ..Self::new(now)
         }
     }
 
@@ -92,6 +151,7 @@ impl Member {
         }
         self.acknowledged = report.sequence;
         self.last_merged = now;
+        self.known = true;
         if report.full {
             self.windows.clone_from(windows);
             return TakenIn::Replaced;

@@ -4,6 +4,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::run::{MAX_USERS, is_rate};
 use crate::tick::Tick;
 
@@ -29,10 +31,12 @@ pub enum ShapeTick {
 }
 
 /// The state of asking.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Shape {
+    #[serde(skip)]
     next: Option<Tick>,
     /// When the answer that is awaited is late; far away once that was noted.
+    #[serde(skip)]
     awaited: Option<Tick>,
     last: Option<(u32, f64)>,
     failed: u64,

@@ -5,23 +5,27 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::Master;
 use crate::message::{RunState, Status, StopReason, VERSION};
 use crate::report::figures::{failures, user_errors};
 use crate::report::{self, Figures, Report, Request, Runner, Users};
 use crate::stats::Statistics;
-use crate::tick::{Tick, micros_of};
+use crate::tick::{Tick, micros, micros_of};
 use crate::verdict::{Evidence, Judged, Measured, Missing, Verdict, judge};
 use crate::wall::WallClock;
 
 /// The highest figures of a runner.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct RunnerPeaks {
     processes: BTreeSet<u32>,
     users: u32,
     cpu_percent: f64,
     steal_percent: f64,
+    #[serde(with = "micros")]
     loop_lag: Duration,
+    #[serde(with = "micros")]
     lateness: Duration,
 }
 

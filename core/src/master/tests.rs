@@ -81,6 +81,14 @@ pub(super) fn finish(master: &mut Master) -> crate::report::Report {
     master.report(WallClock::default()).expect("it has ended")
 }
 
+/// A master that goes on from what the last one wrote.
+pub(super) fn restarted(master: &Master, now: Tick) -> Master {
+    let written = serde_json::to_string(&master.checkpoint(now)).unwrap();
+    let checkpoint = serde_json::from_str(&written).unwrap();
+    let classes = vec![ClassSpec { name: "TestShop".into(), weight: 1 }];
+    Master::restore(master.spec.clone(), classes, checkpoint, now).unwrap()
+}
+
 pub(super) fn events(master: &mut Master) -> Vec<MasterEvent> {
     std::iter::from_fn(|| master.poll_event()).collect()
 }
@@ -346,6 +354,7 @@ enum Input {
     Departure(ProcessId, Option<u64>),
     RunnerDeparture(String),
     Spec(Box<LiveSpec>),
+    Restart,
     Shape(ShapeTick),
     Stop,
     Timeout,
@@ -382,6 +391,7 @@ fn any_input() -> impl Strategy<Value = (u64, Input)> {
         1 => Just(Input::Shape(ShapeTick::End)),
         1 => Just(Input::Stop),
         1 => "[a-b]{0,2}".prop_map(Input::RunnerDeparture),
+        1 => Just(Input::Restart),
         3 => any_live_spec().prop_map(|live| Input::Spec(Box::new(live))),
         6 => Just(Input::Timeout),
     ];
@@ -420,6 +430,7 @@ proptest! {
                         prop_assert_eq!(master.status(now).generation, known);
                     }
                 }
+                Input::Restart => master = restarted(&master, now),
                 Input::Shape(tick) => master.handle_shape(now, tick),
                 Input::Stop => master.handle_stop(now, StopReason::Stopped),
                 Input::Timeout => master.handle_timeout(now),

@@ -93,6 +93,26 @@ def flag(name: str, manifests: list[Manifest]) -> str | None:
     return values[0] if values else None
 
 
+def unknown_fields(load_test: Manifest) -> list[str]:
+    """The fields of a load test's spec that the definition doesn't have."""
+    definition = yaml.safe_load((HOUSE / "crds/loadtests.aiotest.dev.yaml").read_text())
+    (version,) = definition["spec"]["versions"]
+    known = version["schema"]["openAPIV3Schema"]["properties"]["spec"]
+
+    def unknown(value: Any, schema: Manifest, path: str) -> list[str]:
+        if isinstance(value, list):
+            return [name for item in value for name in unknown(item, schema["items"], path)]
+        if not isinstance(value, dict):
+            return []
+        fields = schema["properties"]
+        found = [f"{path}.{name}" for name in value if name not in fields]
+        for name in value.keys() & fields.keys():
+            found += unknown(value[name], fields[name], f"{path}.{name}")
+        return found
+
+    return unknown(load_test["spec"], known, "spec")
+
+
 def leaves(values: Manifest, path: str = "") -> dict[str, Any]:
     """Every value that can be set, by its dotted path; an empty mapping or a list is one value."""
     found: dict[str, Any] = {}

@@ -19,6 +19,7 @@ from rendering import (
     pod_specs,
     render,
     text,
+    unknown_fields,
 )
 
 PROFILES: dict[str, tuple[str, ...]] = {
@@ -281,6 +282,7 @@ def test_the_test_is_a_load_test_that_the_definition_takes_whatever_the_release_
     for release in ("a", "1.2", "x" * 53):
         (load_test,) = (manifest for manifest in render(release=release) if manifest["kind"] == "LoadTest")
         assert re.fullmatch(r"[a-z]([-a-z0-9]{0,38}[a-z0-9])?", load_test["metadata"]["name"])
+        assert not unknown_fields(load_test)
 
 
 def test_every_object_has_its_labels_and_a_name_that_fits() -> None:

@@ -105,6 +105,7 @@ def test_the_operators_rules_are_these() -> None:
         ("", "secrets", "create"),
         ("batch", "jobs", "get list watch create patch"),
         ("", "pods", "list watch"),
+        ("", "events", "list"),
         ("events.k8s.io", "events", "create patch"),
     ]
 
@@ -210,6 +211,14 @@ def test_the_operator_is_told_what_its_pods_ask_for() -> None:
     assert [flag(name, changed) for name in flags] == ["2", "3Gi", "250m", "512Mi", "Never"]
 
 
+def test_pull_secrets_of_the_runners_are_handed_to_the_operator() -> None:
+    names = "--set=runner.imagePullSecrets[0].name=one,runner.imagePullSecrets[1].name=two"
+    container = only("Deployment", render(names))["spec"]["template"]["spec"]["containers"][0]
+    given = [argument for argument in container["args"] if argument.startswith("--image-pull-secret=")]
+    assert given == ["--image-pull-secret=one", "--image-pull-secret=two"]
+    assert flag("image-pull-secret", render()) is None
+
+
 def test_two_operators_never_run_side_by_side() -> None:
     spec = only("Deployment", render())["spec"]
     assert (spec["replicas"], spec["strategy"]) == (1, {"type": "Recreate"})
@@ -274,8 +283,9 @@ def test_helm_test_is_five_seconds_of_load_and_leaves_nothing(flags: tuple[str, 
     compile(load_test["spec"]["aiotestfile"]["inline"], "aiotestfile.py", "exec")
     where = load_test["metadata"]["namespace"]
     assert by_weight[1]["metadata"]["namespace"] == where
+    assert by_weight[1]["rules"][0]["resourceNames"] == [load_test["metadata"]["name"]]
     (waiter,) = pod["spec"]["containers"]
-    assert waiter["args"] == ["wait", f"--namespace={where}", load_test["metadata"]["name"], "--timeout=180s"]
+    assert waiter["args"] == ["wait", f"--namespace={where}", load_test["metadata"]["name"], "--timeout=180"]
 
 
 def test_the_test_is_a_load_test_that_the_definition_takes_whatever_the_release_is_called() -> None:

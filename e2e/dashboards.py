@@ -109,17 +109,9 @@ class Window:
 
     def ask(self, path: str, **parameters: str | float) -> Any:
         """The `data` of an answer."""
-        address = f"{self.url.rstrip('/')}/api/v1/{path}"
-        body = urllib.parse.urlencode(parameters)
-        # A series' label values can only be asked for by GET.
-        get = path.startswith("label/")
-        request = (
-            urllib.request.Request(f"{address}?{body}")
-            if get
-            else urllib.request.Request(address, body.encode())
-        )
+        address = f"{self.url.rstrip('/')}/api/v1/{path}?{urllib.parse.urlencode(parameters)}"
         try:
-            with urllib.request.urlopen(request, timeout=ANSWER_SECONDS) as answer:
+            with urllib.request.urlopen(address, timeout=ANSWER_SECONDS) as answer:
                 return json.load(answer)["data"]
         except urllib.error.HTTPError as error:
             raise ValueError(f"{parameters}: {error.read().decode()}") from error

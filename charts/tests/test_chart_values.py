@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -166,10 +165,8 @@ def test_the_notes_warn_when_prometheus_operator_is_absent(spoken: Path) -> None
 
 def test_the_notes_load_test_is_one_that_can_be_applied(spoken: Path) -> None:
     for flags, namespace in ((), "default"), (("--set=watchNamespace=shop",), "shop"):
-        said = textwrap.dedent(
-            notes(spoken, *flags).partition("<<'MANIFEST'\n")[2].partition("  MANIFEST\n")[0]
-        )
-        load_test = yaml.safe_load(said)
+        manifest = notes(spoken, *flags).partition("<<'MANIFEST'\n")[2].partition("\nMANIFEST\n")[0]
+        load_test = yaml.safe_load(manifest)
         assert load_test["kind"] == "LoadTest"
         assert not unknown_fields(load_test)
         assert f".{namespace}.svc" in load_test["spec"]["host"]

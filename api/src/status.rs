@@ -35,6 +35,27 @@ pub struct LoadTestStatus {
     /// How the run ended; absent while it goes on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verdict: Option<Verdict>,
+    /// Where the report lies, and its sums; absent until the run has ended and its report is kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub report: Option<KeptReport>,
+}
+
+/// Where the report of a run lies, and its sums.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct KeptReport {
+    /// The `ConfigMap` in the same namespace that holds it under `report.json`, or compressed under `report.json.gz`.
+    #[schemars(length(min = 1, max = 253))]
+    pub config_map: String,
+    /// Finished calls, failed ones included.
+    #[schemars(range(min = 0))]
+    pub requests: i64,
+    /// Failed calls.
+    #[schemars(range(min = 0))]
+    pub failures: i64,
+    /// Requests on the wire, redirect hops and retries included.
+    #[schemars(range(min = 0))]
+    pub sent: i64,
 }
 
 /// One run of the load test.

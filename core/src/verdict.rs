@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use aiotest_api::threshold::{Metric, Threshold};
+use aiotest_api::threshold::{Expression, Metric, Threshold};
 use serde::{Deserialize, Serialize};
 
 use crate::message::StopReason;
@@ -68,6 +68,19 @@ pub struct ThresholdResult {
     pub value: Option<f64>,
     /// Whether the bound was kept.
     pub passed: bool,
+}
+
+impl ThresholdResult {
+    /// The measured value in the unit of its metric, for people.
+    pub fn measured(&self) -> String {
+        let Some(value) = self.value else { return "not measured".to_owned() };
+        match self.expr.parse::<Expression>() {
+            // The report has times in milliseconds, the grammar's base unit is the microsecond.
+            Ok(expr) if expr.metric().is_latency() => expr.format(value * 1_000.0),
+            Ok(expr) => expr.format(value),
+            Err(_) => value.to_string(),
+        }
+    }
 }
 
 /// What a verdict is made of.

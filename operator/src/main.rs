@@ -1,34 +1,87 @@
-//! The operator's command line. Prints what a cluster has to know before the operator can run in it.
+//! The operator's command line: look after LoadTests, wait for one, print what a cluster has to know before.
+//!
+//! Start at [`controller::run`] for what makes it look, at [`reconcile`] for one look, at [`planner`] and [`standing`]
+//! for what is decided.
+
+mod apply;
+mod build;
+mod controller;
+mod gather;
+mod health;
+mod metrics;
+mod planner;
+mod pods;
+mod reconcile;
+mod settings;
+mod standing;
+mod status;
+mod token;
+mod wait;
+mod world;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum};
+use tracing_subscriber::EnvFilter;
 
 #[derive(Parser)]
 #[command(name = "aiotest-operator", version, about = "Load tests as Kubernetes objects")]
 struct Arguments {
+    /// How lines are logged. What is logged, the variable AIOTEST_LOG says, such as `debug`.
+    #[arg(long, global = true, default_value = "text")]
+    log_format: LogFormat,
     #[command(subcommand)]
     command: Command,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum LogFormat {
+    Text,
+    Json,
 }
 
 #[derive(Subcommand)]
 enum Command {
     /// Print the definition of the `LoadTest` as YAML.
     Crd,
+    /// Look after the LoadTests of a cluster.
+    Run(controller::RunArguments),
+    /// Wait until a `LoadTest` has its verdict; 0 passed, 1 failed, 2 invalid, 3 not run, cancelled or no verdict yet.
+    Wait(wait::WaitArguments),
 }
 
-fn main() -> ExitCode {
-    let Arguments { command: Command::Crd } = Arguments::parse();
-    match crd_yaml() {
-        Ok(yaml) => {
-            print!("{yaml}");
-            ExitCode::SUCCESS
+#[tokio::main]
+async fn main() -> ExitCode {
+    let Arguments { log_format, command } = Arguments::parse();
+    log(log_format);
+    let outcome = match command {
+        Command::Crd => print_crd().map_err(|error| error.to_string()),
+        Command::Run(arguments) => {
+            controller::run(arguments).await.map(|()| 0).map_err(|error| gather::words(&error))
         }
+        Command::Wait(arguments) => wait::wait(arguments).await.map_err(|error| gather::words(&error)),
+    };
+    match outcome {
+        Ok(code) => ExitCode::from(code),
         Err(error) => {
-            eprintln!("failed to write the definition of the LoadTest: {error}");
+            eprintln!("aiotest-operator: {error}");
             ExitCode::FAILURE
         }
     }
+}
+
+fn log(format: LogFormat) {
+    let filter = EnvFilter::try_from_env("AIOTEST_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match format {
+        LogFormat::Text => lines.init(),
+        LogFormat::Json => lines.json().init(),
+    }
+}
+
+fn print_crd() -> Result<u8, serde_saphyr::ser::Error> {
+    print!("{}", crd_yaml()?);
+    Ok(0)
 }
 
 fn crd_yaml() -> Result<String, serde_saphyr::ser::Error> {

@@ -2,8 +2,7 @@
 //!
 //! Pure: a report goes in, text comes out, at most 100 columns wide unless a reason is longer. Start at [`summary`].
 
-use aiotest_api::threshold::Expression;
-use aiotest_core::report::{Figures, Gap, Outcome, Report, ThresholdResult};
+use aiotest_core::report::{Figures, Gap, Outcome, Report};
 use unicode_width::UnicodeWidthStr;
 
 use super::figures::{count, milliseconds, percent, rate, span};
@@ -177,20 +176,9 @@ fn thresholds(thresholds: &[ThresholdResult], paint: Paint) -> Vec<String> {
         };
         let whose = threshold.request.as_ref().map(|request| format!(" for {request}")).unwrap_or_default();
         let from = threshold.from_s.filter(|from| 0.0 < *from).map(|from| format!(", from {from:.1} s on"));
-        format!("  {mark}  {}{whose}: {}{}", threshold.expr, measured(threshold), from.unwrap_or_default())
+        format!("  {mark}  {}{whose}: {}{}", threshold.expr, threshold.measured(), from.unwrap_or_default())
     }));
     lines
-}
-
-/// The measured value in the unit of its metric.
-fn measured(threshold: &ThresholdResult) -> String {
-    let Some(value) = threshold.value else { return "not measured".to_owned() };
-    match threshold.expr.parse::<Expression>() {
-        // The report has times in milliseconds, the grammar's base unit is the microsecond.
-        Ok(expr) if expr.metric().is_latency() => expr.format(value * 1_000.0),
-        Ok(expr) => expr.format(value),
-        Err(_) => value.to_string(),
-    }
 }
 
 fn verdict(report: &Report, paint: Paint) -> Vec<String> {

@@ -1,0 +1,121 @@
+//! From the LoadTest to the plan file that the master and the runners read. Pure. Start at [`run_spec`].
+
+use std::time::Duration;
+
+use aiotest_api::LoadTest;
+use aiotest_api::load::Form;
+use aiotest_core::message::LiveSpec;
+use aiotest_core::run::{Constant, Deadlines, Load, RunIdentity, RunSpec};
+
+/// How long a runner goes on without having heard from its master.
+const DEAD_MAN: Duration = Duration::from_secs(15);
+
+/// The plan of a checked LoadTest's run, whose aiotestfile every process finds at the path `aiotestfile`.
+pub fn run_spec(
+    load_test: &LoadTest,
+    run: RunIdentity,
+    processes_per_runner: u32,
+    aiotestfile: String,
+) -> RunSpec {
+    let spec = &load_test.spec;
+    RunSpec {
+        run,
+        load: load(load_test),
+        runners: spec.runners,
+        processes_per_runner,
+        thresholds: spec.thresholds.clone(),
+        deadlines: deadlines(load_test),
+        dead_man: DEAD_MAN,
+        host: spec.host.clone(),
+        args: spec.args.clone(),
+        aiotestfile,
+    }
+}
+
+/// The part of a checked LoadTest that a run follows while it goes on.
+pub fn live_spec(load_test: &LoadTest) -> LiveSpec {
+    LiveSpec {
+        generation: load_test.metadata.generation.unwrap_or_default().unsigned_abs(),
+        load: load(load_test),
+        runners: load_test.spec.runners,
+        thresholds: load_test.spec.thresholds.clone(),
+        deadlines: deadlines(load_test),
+    }
+}
+
+fn load(load_test: &LoadTest) -> Load {
+    match load_test.spec.load.form() {
+        Some(Form::Constant(constant)) => Load::Constant(Constant {
+            users: constant.users,
+            spawn_rate: f64::from(constant.spawn_rate),
+            duration: Some(constant.duration.to_std()),
+        }),
+        // A checked LoadTest has exactly one form, so what is not constant is the file's shape.
+        Some(Form::Shape(_)) | None => Load::Shape,
+    }
+}
+
+fn deadlines(load_test: &LoadTest) -> Deadlines {
+    let deadlines = &load_test.spec.deadlines;
+    Deadlines {
+        startup: deadlines.startup.to_std(),
+        run: deadlines.run.to_std(),
+        stop: deadlines.stop.to_std(),
+        results: deadlines.results.to_std(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use aiotest_api::check::check;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn planned(spec: &Value) -> RunSpec {
+        let manifest = json!({
+            "apiVersion": "aiotest.dev/v1alpha1", "kind": "LoadTest",
+            "metadata": {"name": "checkout", "namespace": "shop"}, "spec": spec,
+        });
+        let run = RunIdentity {
+            id: "7f".to_owned(),
+            name: "checkout".to_owned(),
+            number: 1,
+            ..RunIdentity::default()
+        };
+        run_spec(&check(&manifest).unwrap(), run, 1, "/run/aiotestfile.py".to_owned())
+    }
+
+    #[test]
+    fn a_constant_load_is_planned_in_users_seconds_and_microseconds() {
+        let spec = planned(&json!({
+            "aiotestfile": {"inline": "x"}, "host": "http://127.0.0.1:1", "args": ["--tenant=blue"], "runners": 3,
+            "load": {"constant": {"users": 100, "spawnRate": 50, "duration": "1m30s"}},
+            "thresholds": [{"expr": "p95 < 300ms", "after": "10s"}],
+            "deadlines": {"startup": "20s", "run": "2m", "stop": "5s"},
+        }));
+        let constant = Constant { users: 100, spawn_rate: 50.0, duration: Some(Duration::from_secs(90)) };
+        assert_eq!(spec.load, Load::Constant(constant));
+        assert_eq!((spec.runners, spec.processes_per_runner), (3, 1));
+        assert_eq!((spec.run.id.as_str(), spec.run.name.as_str(), spec.run.number), ("7f", "checkout", 1));
+        assert_eq!(
+            (spec.host.as_deref(), &spec.args[..]),
+            (Some("http://127.0.0.1:1"), &["--tenant=blue".to_owned()][..])
+        );
+        assert_eq!(spec.aiotestfile, "/run/aiotestfile.py");
+        assert_eq!(spec.thresholds.len(), 1);
+        let deadlines = Deadlines {
+            startup: Duration::from_secs(20),
+            run: Duration::from_secs(120),
+            stop: Duration::from_secs(5),
+            results: Duration::from_secs(600),
+        };
+        assert_eq!(spec.deadlines, deadlines);
+    }
+
+    #[test]
+    fn a_shape_is_left_to_the_file() {
+        let spec = planned(&json!({"aiotestfile": {"inline": "x"}, "load": {"shape": {}}}));
+        assert_eq!((spec.load, spec.runners, spec.host), (Load::Shape, 1, None));
+    }
+}

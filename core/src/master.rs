@@ -22,7 +22,7 @@ use crate::message::{
     Assignment, Departure, Health, LiveSpec, ProcessId, ProcessState, Refusal, Report, RunState,
     RunnerDeparture, StartComplete, Stop, StopReason, VERSION,
 };
-use crate::run::{ClassSpec, InvalidRun, RunSpec};
+use crate::run::{ClassSpec, Deadlines, InvalidRun, RunSpec};
 use crate::stats::Statistics;
 use crate::tick::Tick;
 pub use checkpoint::{Checkpoint, Decisions, Unusable};
@@ -325,6 +325,11 @@ impl Master {
     /// Users that the plan has at an instant; 0 unless the run is on.
     pub fn target(&self, now: Tick) -> u32 {
         if self.state == RunState::Running { self.layout.plan().users(now) } else { 0 }
+    }
+
+    /// How long each part may take, as it is in force.
+    pub fn deadlines(&self) -> Deadlines {
+        self.spec.deadlines
     }
 
     /// Everything measured so far.

@@ -77,6 +77,10 @@ pub struct Report {
     /// How the process is.
     #[serde(default)]
     pub health: Health,
+    /// When it last stopped its load because it had not heard from its master for the dead-man time, by the master's
+    /// clock.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stopped_at: Option<Tick>,
 }
 
 /// Users of one class in one process.

@@ -99,6 +99,8 @@ pub struct Runner {
     actions: VecDeque<Action>,
     /// Until then the load may go on without another word from the master.
     lease_until: Option<Tick>,
+    /// When it last did not go on, by the master's clock.
+    stopped_at: Option<Tick>,
     phase: Phase,
     /// The last mark that a measurement was made at or after.
     window: Tick,
@@ -152,6 +154,7 @@ impl Runner {
             assignment: None,
             actions: VecDeque::new(),
             lease_until: None,
+            stopped_at: None,
             phase: Phase::Waiting,
             window: Tick::ZERO,
             health: Health::default(),
@@ -293,6 +296,7 @@ impl Runner {
             users: self.users.now().to_vec(),
             sent_total: self.sent_total,
             health,
+            stopped_at: self.stopped_at,
             ..Report::default()
         };
         Some(self.outbox.close(report))
@@ -389,6 +393,7 @@ impl Runner {
     fn check_lease(&mut self, now: Tick) {
         if self.phase == Phase::Running && self.lease_until.is_none_or(|until| until <= now) {
             self.phase = Phase::Stopped;
+            self.stopped_at = self.clock.master(now);
             self.users.forget_orders(&mut self.actions);
             self.actions.push_back(Action::StopNow);
         }

@@ -42,6 +42,12 @@ impl Gaps {
         self.0.iter()
     }
 
+    /// Whether an instant is in a gap of this process.
+    pub(super) fn holds(&self, process: &ProcessId, instant: Tick) -> bool {
+        let mut of_it = self.0.iter().filter(|gap| gap.process == *process);
+        of_it.any(|gap| gap.from <= instant && gap.to.is_none_or(|to| instant <= to))
+    }
+
     /// Whether a later gap of the same process follows.
     pub(super) fn is_last_of_its_process(&self, gap: &Gap) -> bool {
         self.0

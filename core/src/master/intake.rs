@@ -62,6 +62,8 @@ impl Master {
         }
         let Some(member) = self.members.get_mut(&report.from) else { return false };
         let state = member.state;
+        let stopped =
+            report.stopped_at.filter(|stopped| member.stopped_at.replace(*stopped) < Some(*stopped));
         let taken = member.take_in(now, report, self.classes.len(), &windows);
         let (new, users) = (!matches!(taken, TakenIn::Known), member.live());
         if matches!(taken, TakenIn::Merged | TakenIn::Replaced) && member.is_last_copy() {
@@ -72,6 +74,14 @@ impl Master {
         if back {
             member.departed = None;
             self.departures += 1;
+        }
+        if let Some(stopped) = stopped.map(|stopped| stopped.min(now)) {
+            // Its load was missing, although it was never missed: the master itself was away.
+            let on = self.start.is_some_and(|start| start <= stopped)
+                && self.stop.is_some_and(|stop| stopped < stop.at);
+            if on && !self.gaps.holds(&report.from, stopped) {
+                self.gaps.open(report.from.clone(), stopped);
+            }
         }
         if back || state != member.state {
             self.share_anew(now);

@@ -28,6 +28,8 @@ pub(super) struct Member {
     /// When its measurements last grew: until then, nothing of it is missing.
     pub(super) last_merged: Tick,
     pub(super) departed: Option<Departed>,
+    /// When it last stopped its load for want of a master, as far as that is known.
+    pub(super) stopped_at: Option<Tick>,
     /// It knows that the run is over.
     pub(super) told: bool,
     /// Everything that it had reported is held; not so of a living one after a restart, until it says it again.
@@ -69,6 +71,7 @@ impl Member {
             last_heard: now,
             last_merged: now,
             departed: None,
+            stopped_at: None,
             told: false,
             known: true,
         }

@@ -23,7 +23,10 @@ impl World {
         if state == RunState::Running {
             self.targets.insert(self.now, target);
             self.targets = self.targets.split_off(&self.now.before(SLOW));
-            let allowed = self.targets.values().copied().max().unwrap_or_default();
+            // Whoever has not heard of an edit is on the line of before, and on that only.
+            self.plans.retain(|_, (told, _)| self.now.before(SLOW) <= *told);
+            let lines = self.plans.values().map(|(_, plan)| plan.users(self.now));
+            let allowed = self.targets.values().copied().chain(lines).max().unwrap_or_default();
             let live: u32 = self.processes.iter().map(Process::users).sum();
             if allowed < live {
                 return Err(format!("{live} users are live, the plan has {allowed}"));

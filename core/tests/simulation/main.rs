@@ -65,6 +65,30 @@ fn after_every_death_the_plan_is_carried_out_again() {
     });
 }
 
+#[test]
+fn with_a_master_that_is_killed_again_and_again_every_promise_is_kept() {
+    every_seed_keeps_every_promise(80, |seed| Scenario {
+        faults: Faults::crashes(),
+        ..Scenario::drawn(seed)
+    });
+}
+
+#[test]
+fn with_everybody_dying_every_promise_is_kept() {
+    let faults = Faults { crash: 0.05, edit: 0.05, ..Faults::deaths() };
+    every_seed_keeps_every_promise(80, |seed| Scenario { faults, ..Scenario::drawn(seed) });
+    let faults = Faults { crash: 0.05, edit: 0.05, ..Faults::everything() };
+    every_seed_keeps_every_promise(40, |seed| Scenario { faults, ..Scenario::drawn(seed) });
+}
+
+#[test]
+fn with_a_load_that_is_edited_every_promise_is_kept() {
+    let faults = Faults { edit: 0.1, ..Faults::default() };
+    every_seed_keeps_every_promise(40, |seed| Scenario { faults, ..Scenario::drawn(seed) });
+    let faults = Faults { edit: 0.1, ..Faults::deaths() };
+    every_seed_keeps_every_promise(40, |seed| Scenario { faults, ..Scenario::drawn(seed) });
+}
+
 #[track_caller]
 fn a_planted_bug_is_caught(sabotage: Sabotage, faults: Faults, said: &str) {
     let scenario = |seed| Scenario { sabotage: Some(sabotage), faults, ..Scenario::drawn(seed) };
@@ -105,4 +129,10 @@ fn a_user_that_is_never_started_is_caught() {
 #[test]
 fn a_death_that_is_not_stated_is_caught() {
     a_planted_bug_is_caught(Sabotage::WrongDeposit, Faults::deaths(), "requests are lost, the report says");
+}
+
+#[test]
+fn a_master_that_answers_before_it_remembers_is_caught() {
+    let faults = Faults { crash: 0.2, ..Faults::deaths() };
+    a_planted_bug_is_caught(Sabotage::HastyMaster, faults, "");
 }

@@ -164,6 +164,75 @@ fn a_run_that_lacks_a_process_is_not_started() {
     );
 }
 
+impl World {
+    fn recorded(&self) -> u64 {
+        self.processes.iter().map(|process| process.recorded.total().sent).sum()
+    }
+}
+
+#[test]
+fn a_master_that_is_killed_and_comes_back_changes_nothing() {
+    let mut world = quickstart();
+    world.play_from_start(seconds(10));
+    world.crash(seconds(3));
+    while world.down {
+        world.play(Duration::from_millis(100));
+        assert_eq!(world.users(), [50, 50], "the load goes on");
+    }
+    assert!(world.master.is_learning());
+    world.play(seconds(2));
+    assert!(!world.master.is_learning());
+    let (world, report) = world.play_out();
+    assert_eq!(report.total.sent, world.recorded());
+    assert_eq!((report.run.duration_s.to_string(), &report.gaps[..]), ("30".to_owned(), &[][..]));
+    assert_eq!((report.users.target, report.users.peak), (100, 100));
+    assert_eq!(world.seen(|event| *event == MasterEvent::StartComplete { users: 100 }), 1);
+}
+
+#[test]
+fn a_load_whose_master_is_away_too_long_stops_and_goes_on_and_the_gap_is_stated() {
+    let mut world =
+        world(Load::Constant(Constant { users: 10, spawn_rate: 50.0, duration: Some(seconds(90)) }), 2);
+    world.play_from_start(seconds(10));
+    world.crash(seconds(30));
+    let crashed = world.now;
+    world.run_until(|world| world.users() == [0, 0]).unwrap();
+    assert!(world.now - crashed <= seconds(16), "{:?}", world.now - crashed);
+    world.run_until(|world| world.users() == [5, 5]).unwrap();
+    assert!(world.now - crashed <= seconds(32), "{:?}", world.now - crashed);
+    let (world, report) = world.play_out();
+    assert_eq!(report.total.sent, world.recorded(), "nothing that was measured is lost");
+    assert_eq!(report.gaps.iter().map(|gap| gap.lost_at_most).collect::<Vec<_>>(), [Some(0); 2]);
+    assert_eq!(report.verdict.result, Outcome::Invalid);
+    assert!(report.verdict.reasons[0].contains("was missing for 1"), "{:?}", report.verdict.reasons);
+}
+
+#[test]
+fn a_master_that_is_killed_around_the_end_hands_over_an_exact_report() {
+    for (after, time) in [(29_900, 2), (30_000, 5), (30_050, 60), (30_400, 1)] {
+        let mut world = quickstart();
+        world.play_from_start(Duration::from_millis(after));
+        world.crash(seconds(time));
+        let (world, report) = world.play_out();
+        assert_eq!(report.total.sent, world.recorded(), "killed after {after} ms for {time} s");
+        assert_eq!(report.gaps, [], "killed after {after} ms for {time} s");
+        assert_eq!(report.run.duration_s.to_string(), "30");
+    }
+}
+
+#[test]
+fn the_last_words_of_one_who_left_survive_a_master_that_dies_at_once() {
+    let mut world = quickstart();
+    world.play_from_start(seconds(8));
+    let local = world.processes[1].local(world.now);
+    world.processes[1].core.hand_over(local);
+    world.run_until(|world| world.processes[1].ended == Some(75)).unwrap();
+    world.crash(seconds(2));
+    world.born(ProcessId { runner: "runner-1".into(), process: 0, incarnation: 1 });
+    let (world, report) = world.play_out();
+    assert_eq!(report.total.sent, world.recorded());
+}
+
 #[test]
 fn a_shape_is_followed_up_and_down_and_ends_the_run() {
     let mut world = world(Load::Shape, 2);

@@ -4,8 +4,9 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::time::Duration;
 
-use aiotest_core::master::{Master, MasterEvent, ShapeTick};
-use aiotest_core::message::{Assignment, Departure, ProcessId, Refusal, Report, RunState};
+use aiotest_core::master::{Decisions, Master, MasterEvent, ShapeTick};
+use aiotest_core::message::{Assignment, Departure, LiveSpec, ProcessId, Refusal, Report, RunState};
+use aiotest_core::plan::Plan;
 use aiotest_core::run::{ClassSpec, Constant, Deadlines, Load, RunIdentity, RunSpec};
 use aiotest_core::tick::Tick;
 
@@ -47,6 +48,10 @@ pub(crate) struct Faults {
     pub(crate) cut_off: f64,
     /// A death that nobody sees.
     pub(crate) unseen: f64,
+    /// The master's process is killed, and started again on its checkpoint.
+    pub(crate) crash: f64,
+    /// Somebody edits the load.
+    pub(crate) edit: f64,
 }
 
 impl Faults {
@@ -56,6 +61,10 @@ impl Faults {
 
     pub(crate) fn deaths() -> Self {
         Self { death: 0.04, ..Self::network() }
+    }
+
+    pub(crate) fn crashes() -> Self {
+        Self { crash: 0.1, edit: 0.05, ..Self::default() }
     }
 
     pub(crate) fn everything() -> Self {
@@ -72,6 +81,8 @@ pub(crate) enum Sabotage {
     StandingClock,
     LazyProcess,
     WrongDeposit,
+    /// It answers before it writes its checkpoint, and is killed in between.
+    HastyMaster,
 }
 
 /// What is played.
@@ -130,6 +141,8 @@ enum Event {
     Answered { process: usize, sent_at: Tick, answer: Box<Result<Assignment, Refusal>> },
     NoAnswer { process: usize, sequence: u64 },
     Departed(Departure),
+    Crash,
+    Restarted,
     Born { runner: String, process: u32, incarnation: u64 },
     Second,
 }
@@ -162,11 +175,20 @@ pub(crate) struct World {
     pub(crate) now: Tick,
     pub(crate) scenario: Scenario,
     pub(crate) master: Master,
+    /// The master's process is dead: nothing reaches it.
+    pub(crate) down: bool,
+    pub(crate) crashes: u32,
+    /// What the master wrote last, and when it has to write again.
+    written: String,
+    decided: Option<Decisions>,
+    generation: u64,
     pub(crate) processes: Vec<Process>,
     /// When the last thing happened that may move users.
     pub(crate) unrest: Tick,
     /// Targets by second, the last ones.
     pub(crate) targets: BTreeMap<Tick, u32>,
+    /// Plans by version, and when each was told last.
+    pub(crate) plans: BTreeMap<u64, (Tick, Plan)>,
     pub(crate) events: Vec<(Tick, MasterEvent)>,
     pub(crate) random: Random,
     queue: BinaryHeap<Timed>,
@@ -184,9 +206,15 @@ impl World {
             now: Tick::ZERO,
             scenario,
             master,
+            down: false,
+            crashes: 0,
+            written: String::new(),
+            decided: None,
+            generation: 0,
             processes: Vec::new(),
             unrest: Tick::ZERO,
             targets: BTreeMap::new(),
+            plans: BTreeMap::new(),
             events: Vec::new(),
             random: Random::new(seed.wrapping_mul(0x1000_0001)),
             queue: BinaryHeap::new(),
@@ -203,6 +231,7 @@ impl World {
             }
         }
         world.later(Duration::from_secs(1), Event::Second);
+        world.remember();
         world
     }
 
@@ -222,15 +251,17 @@ impl World {
                 return Err(format!("somebody spins at {:?}: {:?}", self.now, self.master.poll_timeout()));
             }
             self.happen(event)?;
-            self.wake_master();
-            self.check()?;
+            if !self.down {
+                self.wake_master();
+                self.check()?;
+            }
         }
         Ok(())
     }
 
     /// Everybody knows that the run is over, or it is far too late.
     pub(crate) fn is_over(&self) -> bool {
-        let ended = self.master.state() == RunState::Ended;
+        let ended = !self.down && self.master.state() == RunState::Ended;
         (ended && self.processes.iter().all(|process| !process.alive || process.ended.is_some()))
             || Tick::ZERO + Duration::from_secs(600) < self.now
     }
@@ -255,7 +286,10 @@ impl World {
         match event {
             Event::MasterWake => {
                 self.master_woken = None;
-                self.master.handle_timeout(self.master_now());
+                if !self.down {
+                    self.master.handle_timeout(self.master_now());
+                    self.remember();
+                }
             }
             Event::ProcessWake(process) => {
                 if self.woken[process] == Some(self.now) {
@@ -273,10 +307,21 @@ impl World {
                     self.wake(process);
                 }
             }
+            Event::Departed(departure) if self.down => {
+                self.later(Duration::from_millis(500), Event::Departed(departure));
+            }
             Event::Departed(departure) => {
                 self.unrest = self.now;
                 self.master.handle_departure(self.master_now(), &departure);
+                self.remember();
             }
+            Event::Crash if self.down => {}
+            Event::Crash => {
+                let long = if self.random.chance(0.2) { 24_000 } else { 3_000 };
+                let time = Duration::from_millis(100 + self.random.below(long));
+                self.crash(time);
+            }
+            Event::Restarted => self.restart(),
             Event::Born { runner, process, incarnation } => {
                 self.born(ProcessId { runner, process, incarnation });
             }
@@ -332,7 +377,58 @@ impl World {
             }
         }
         self.later(Duration::from_secs(1), Event::Second);
+        if self.down {
+            return Ok(());
+        }
+        if self.random.chance(faults.edit) {
+            self.edit();
+        }
+        if self.random.chance(faults.crash) {
+            let after = Duration::from_micros(self.random.below(1_000_000));
+            self.later(after, Event::Crash);
+        }
         self.check_held()
+    }
+
+    /// The master's process dies, and is back so much later.
+    pub(crate) fn crash(&mut self, time: Duration) {
+        (self.down, self.master_woken) = (true, None);
+        self.crashes += 1;
+        self.later(time, Event::Restarted);
+    }
+
+    fn restart(&mut self) {
+        let checkpoint = serde_json::from_str(&self.written).expect("a checkpoint");
+        let (spec, classes) = (self.scenario.spec.clone(), self.scenario.classes.clone());
+        self.master = Master::restore(spec, classes, checkpoint, self.now).expect("of this run");
+        (self.down, self.unrest) = (false, self.now);
+        self.decided = None;
+        self.remember();
+    }
+
+    /// Writes the checkpoint if there is something new in it. Between this and the answer nothing happens.
+    fn remember(&mut self) {
+        let decided = Some(self.master.decisions());
+        if self.decided != decided {
+            self.decided = decided;
+            let hasty = self.scenario.sabotage == Some(Sabotage::HastyMaster);
+            if !hasty || self.written.is_empty() || self.random.chance(0.5) {
+                self.written = serde_json::to_string(&self.master.checkpoint(self.now)).expect("JSON");
+            }
+        }
+    }
+
+    /// Another target, rate and duration.
+    fn edit(&mut self) {
+        let Load::Constant(load) = self.scenario.spec.load else { return };
+        self.generation += 1;
+        let users = 1 + self.random.below(60) as u32;
+        let spawn_rate = [2.0, 10.0, 33.3, 1000.0][self.random.below(4) as usize];
+        let duration = load.duration.map(|long| long + Duration::from_secs(self.random.below(10)));
+        let load = Load::Constant(Constant { users, spawn_rate, duration });
+        let live = LiveSpec { load, ..LiveSpec::of(&self.scenario.spec, self.generation) };
+        assert_eq!(self.master.handle_spec(self.now, &live), Ok(self.generation));
+        self.remember();
     }
 
     fn wake(&mut self, process: usize) {
@@ -374,7 +470,16 @@ impl World {
     }
 
     fn at_master(&mut self, process: usize, sent_at: Tick, report: &Report) {
+        if self.down {
+            // Nobody listens there: the process hears so at once.
+            let delay = self.delay();
+            return self.later(delay, Event::NoAnswer { process, sequence: report.sequence });
+        }
         let answer = self.master.handle_report(self.master_now(), report);
+        self.remember();
+        if let Ok(assignment) = &answer {
+            self.plans.insert(assignment.plan.version, (self.now, assignment.plan.clone()));
+        }
         for _ in 0..self.copies() {
             let delay = self.delay();
             if self.now < self.processes[process].cut_off_until {

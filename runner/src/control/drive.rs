@@ -173,6 +173,10 @@ impl Drive {
                 if !std::mem::replace(&mut self.joined, true) {
                     self.give_up = self.give_up + self.after_joining;
                 }
+                if let Some(stop) = assignment.stop.filter(|_| self.after_joining > Duration::ZERO) {
+                    // An edit may have moved it beyond what the plan file allows.
+                    self.give_up = self.give_up.max(now + (stop.deadline - assignment.now));
+                }
                 self.core.handle_assignment(sent_at, now, assignment);
                 if let Some(left) = self.core.lease(now) {
                     (self.hooks.lease)(left);

@@ -38,9 +38,9 @@ pub(super) struct Bound {
 /// What the end of the run waits for before Python is told of it.
 #[derive(Clone, Copy)]
 pub(super) struct Farewell {
-    /// The result's reader; so long.
-    pub(super) results: Option<Duration>,
-    /// The last scrapes; so long.
+    /// The result's reader, for `deadlines.results` at most.
+    pub(super) result: bool,
+    /// The last scrapes; so long from the end.
     pub(super) linger: Option<Duration>,
 }
 
@@ -97,28 +97,38 @@ async fn carry_out(desk: &Desk, events: &Outbox<MasterEvent>) -> u8 {
                 event => events.push(event),
             }
         }
-        let due = desk.look(|core, _| core.poll_timeout());
         tokio::select! {
-            () = desk.clock.sleep_until(due) => desk.with(Core::handle_timeout),
+            () = desk.due() => desk.with(Core::handle_timeout),
             () = desk.changed.notified() => {}
         }
     }
 }
 
 /// Waits until every process has heard of the end, the result is read, and the last scrapes are answered; for each of
-/// them as long as it may be expected at all.
+/// them as long as it may be expected at all, and for none because of another.
 async fn say_farewell(desk: &Desk, farewell: Farewell) {
-    if !waited(desk, NEWS, || desk.look(|core, _| core.everybody_told())).await {
-        crate::complain(&format!("not every runner process asked within {} s of the end", NEWS.as_secs()));
-    }
-    if let Some(limit) = farewell.results
-        && !waited(desk, limit, || desk.is_acknowledged()).await
-    {
-        crate::complain(&format!("nobody read the result within {} s", limit.as_secs()));
-    }
-    if let Some(limit) = farewell.linger {
-        waited(desk, limit, || LAST_SCRAPES <= desk.late_scrapes()).await;
-    }
+    let news = async {
+        let told = waited(desk, NEWS, || desk.look(|core, _| core.everybody_told())).await;
+        // After a restart nobody knows whom the last life of this master has told.
+        if !told && !desk.is_restored() {
+            crate::complain(&format!(
+                "not every runner process asked within {} s of the end",
+                NEWS.as_secs()
+            ));
+        }
+    };
+    let result = async {
+        let limit = desk.look(|core, _| core.deadlines().results);
+        if farewell.result && !waited(desk, limit, || desk.is_acknowledged()).await {
+            crate::complain(&format!("nobody read the result within {} s", limit.as_secs()));
+        }
+    };
+    let scrapes = async {
+        if let Some(limit) = farewell.linger {
+            waited(desk, limit, || LAST_SCRAPES <= desk.late_scrapes()).await;
+        }
+    };
+    tokio::join!(news, result, scrapes);
 }
 
 /// Waits for `limit` at most. False: it is not done by then.

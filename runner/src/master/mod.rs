@@ -5,6 +5,7 @@ mod address;
 mod desk;
 mod drive;
 mod exporter;
+mod memory;
 mod patience;
 mod ports;
 mod refusal;
@@ -18,19 +19,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use aiotest_core::master::{Master as Core, MasterEvent, ShapeTick};
+use aiotest_core::master::{MasterEvent, ShapeTick};
 use aiotest_core::message::{RunState, StopReason, Termination};
 use aiotest_core::report::Report;
 use aiotest_core::run::{ClassSpec, InvalidRun, RunSpec};
-use aiotest_core::wall::WallClock;
 use tokio::sync::mpsc;
 
-use crate::clock::Clock;
 use crate::outbox::Outbox;
 use desk::Desk;
 use drive::{Bound, Farewell};
 pub use exporter::DEFAULT_BUCKETS_MS;
 use exporter::Exporter;
+use memory::Memory;
 pub use token::Token;
 
 /// Why a master cannot start.
@@ -101,14 +101,10 @@ impl Master {
         let address = |listener: &TcpListener| listener.local_addr().map_err(Error::Thread);
         let (control_address, metrics_address) = (address(&control)?, address(&metrics)?);
         let run = spec.run.clone();
-        let farewell = Farewell {
-            results: options.keep_result.then_some(spec.deadlines.results),
-            linger: options.linger,
-        };
-        let wall = since_1970();
-        // Names this life of the master: no two masters of a run start within one microsecond.
-        let core = Core::new(spec, classes, wall).map_err(Error::Invalid)?;
-        let desk = Arc::new(Desk::new(core, Clock::start(), WallClock { zero: wall }));
+        let farewell = Farewell { result: options.keep_result, linger: options.linger };
+        let memory = options.state_dir.map(Memory::new);
+        let desk = Desk::new(spec, classes, memory, since_1970()).map_err(Error::Invalid)?;
+        let desk = Arc::new(desk);
         let exporter = Exporter::new(&run, &options.buckets_ms, Arc::clone(&desk));
         let routes =
             (ports::control(Arc::clone(&desk), options.token), ports::metrics(Arc::clone(&desk), exporter));

@@ -119,6 +119,11 @@ async fn acknowledged(State(desk): State<Arc<Desk>>) -> Response {
 
 async fn scrape(State(state): State<Arc<(Arc<Desk>, Exporter)>>, headers: HeaderMap) -> Response {
     let (desk, exporter) = &*state;
+    if desk.look(|core, _| core.is_learning()) {
+        // A counter that fell would count as a reset, and what it said before twice.
+        let error = "this master was restarted and has not heard from every runner process yet";
+        return Refusal::new(StatusCode::SERVICE_UNAVAILABLE, error).into_response();
+    }
     let accept = headers.get(ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
     let format = Format::accepted(accept);
     let text = exporter.scrape(format);

@@ -2,6 +2,7 @@
 //! interpreter. Everything here takes a few seconds of real time; what needs no socket is tested in core.
 
 mod crowd;
+mod restart;
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -36,8 +37,8 @@ fn classes() -> Vec<ClassSpec> {
         .into()
 }
 
-fn master(spec: &RunSpec) -> Master {
-    let options = Options {
+fn options() -> Options {
+    Options {
         control_address: "127.0.0.1:0".into(),
         metrics_address: "127.0.0.1:0".into(),
         token: token(),
@@ -45,8 +46,11 @@ fn master(spec: &RunSpec) -> Master {
         keep_result: true,
         linger: None,
         state_dir: None,
-    };
-    Master::start(spec.clone(), classes(), options).unwrap()
+    }
+}
+
+fn master(spec: &RunSpec) -> Master {
+    Master::start(spec.clone(), classes(), options()).unwrap()
 }
 
 fn join(master: &Master, spec: &RunSpec, runner: u32, incarnation: u64) -> Crowd {
@@ -217,6 +221,7 @@ fn only_the_token_opens_the_control_port_and_the_master_goes_on() {
     let body = " ".repeat(9 * 1024 * 1024);
     assert_eq!(raw(master.control_address(), "POST", "/v1/report", Some(SECRET), &body).0, 413);
     assert_eq!(raw(master.metrics_address(), "GET", "/healthz", None, "").0, 200);
+    assert_eq!(raw(master.metrics_address(), "GET", "/readyz", None, "").0, 200);
     assert_eq!(raw(master.metrics_address(), "GET", "/v1/status", None, "").0, 404);
     assert_eq!(status(&master).joined, 0, "it goes on");
 }
@@ -252,18 +257,72 @@ fn a_runner_that_started_first_joins_when_its_master_comes() {
     let who = |runner: u32| ProcessId { runner: format!("runner-{runner}"), process: 0, incarnation: 1 };
     let early = [0, 1].map(|runner| Crowd::join(who(runner), &spec, &classes(), &port.to_string(), &token()));
     std::thread::sleep(Duration::from_millis(600));
-    let options = Options {
-        control_address: port.to_string(),
-        metrics_address: "127.0.0.1:0".into(),
-        token: token(),
-        buckets_ms: Vec::new(),
-        keep_result: true,
-        linger: None,
-        state_dir: None,
-    };
+    let options = Options { control_address: port.to_string(), ..options() };
     let master = Master::start(spec, classes(), options).unwrap();
     assert_eq!(early.map(Crowd::finish), [0, 0]);
     assert_eq!(result(&master)["verdict"]["result"], "Passed");
+}
+
+#[test]
+fn an_edit_reaches_every_runner_and_moves_the_stop() {
+    let spec = spec(20, 60);
+    let master = master(&spec);
+    let crowds = [join(&master, &spec, 0, 1), join(&master, &spec, 1, 1)];
+    let all = |users: u32| {
+        wait(Duration::from_secs(10), "as many users on each", || {
+            crowds.iter().all(|crowd| crowd.seen.users.load(Ordering::Relaxed) == users)
+        });
+    };
+    all(10);
+    let edited = |generation: u64, users: u32, duration_s: u64| {
+        json!({
+            "generation": generation, "runners": 2,
+            "load": {"constant": {"users": users, "spawn_rate": 1000, "duration": duration_s * 1_000_000}},
+        })
+    };
+    assert_eq!(call(&master, "PUT", "/v1/spec", &edited(2, 30, 60)), (200, json!({"generation": 2})));
+    all(15);
+    assert_eq!(call(&master, "PUT", "/v1/spec", &edited(1, 4, 60)), (200, json!({"generation": 2})));
+    let (code, body) = call(&master, "PUT", "/v1/spec", &edited(3, 0, 60));
+    assert_eq!((code, &body["error"]), (400, &json!("0 users: must be 1 to 10000000")));
+    let shape = json!({"generation": 3, "runners": 2, "load": "shape"});
+    assert_eq!(call(&master, "PUT", "/v1/spec", &shape).0, 400);
+    assert_eq!(status(&master).generation, 2);
+    // The pod of one is deleted: its users go to the other.
+    let gone = json!({"runner": "runner-1", "exit": "the pod was deleted"});
+    let [stays, deleted] = crowds;
+    deleted.kill();
+    assert_eq!(call(&master, "POST", "/v1/departed-runner", &gone).0, 200);
+    wait(Duration::from_secs(5), "30 users on the one that is left", || {
+        stays.seen.users.load(Ordering::Relaxed) == 30
+    });
+    assert_eq!(call(&master, "PUT", "/v1/spec", &edited(4, 30, 1)), (200, json!({"generation": 4})));
+    assert_eq!(stays.finish(), 0, "its time was over, so it has ended");
+    let report = result(&master);
+    assert_eq!((&report["verdict"]["result"], &report["users"]["target"]), (&json!("Passed"), &json!(30)));
+    assert_eq!(report["gaps"][0]["lost_at_most"], Value::Null, "nobody knows");
+}
+
+#[test]
+fn metrics_and_the_result_stay_up_until_two_scrapes_after_the_end() {
+    let spec = spec(2, 1);
+    let options = Options { linger: Some(Duration::from_secs(60)), ..options() };
+    let master = Master::start(spec.clone(), classes(), options).unwrap();
+    let crowds = [join(&master, &spec, 0, 1), join(&master, &spec, 1, 1)];
+    assert_eq!(crowds.map(Crowd::finish), [0, 0]);
+    let report = result(&master);
+    assert_eq!(report["verdict"]["result"], "Passed", "the verdict waits for no scrape");
+    let termination = master.termination().unwrap().to_json();
+    assert_eq!(termination, r#"{"ended":{"result":"Passed","exit_code":0,"reasons":[]}}"#);
+    assert_eq!(call(&master, "POST", "/v1/result/acknowledged", &json!({})).0, 200);
+    let ended = || master.events().drain().iter().any(|event| matches!(event, MasterEvent::Ended { .. }));
+    for _ in 0..2 {
+        assert!(!ended(), "two scrapes are waited for");
+        assert_eq!(call(&master, "GET", "/v1/result", &Value::Null), (200, report.clone()));
+        let (_, metrics) = raw(master.metrics_address(), "GET", "/metrics", None, "");
+        assert!(metrics.contains(r#"result="Passed"} 1"#), "{metrics}");
+    }
+    wait(Duration::from_secs(5), "the end", ended);
 }
 
 #[test]

@@ -134,5 +134,5 @@ fn a_death_that_is_not_stated_is_caught() {
 #[test]
 fn a_master_that_answers_before_it_remembers_is_caught() {
     let faults = Faults { crash: 0.2, ..Faults::deaths() };
-    a_planted_bug_is_caught(Sabotage::HastyMaster, faults, "");
+    a_planted_bug_is_caught(Sabotage::HastyMaster, faults, "the run ");
 }

@@ -11,7 +11,7 @@ from e2e.dashboards import Variable, Window, boards, fill, queries, variables
 
 HOUSE = Path(__file__).resolve().parent.parent
 GOLDEN = (HOUSE / "runner/src/master/exporter/golden.txt").read_text()
-# What the operator exports.
+# What the operator exports; a test beside its metrics holds the names.
 OF_OPERATOR = {
     "aiotest_operator_build_info": {"version"},
     "aiotest_operator_load_tests": {"state"},

@@ -2,7 +2,7 @@
 //!
 //! Pure: a report goes in, text comes out, at most 100 columns wide unless a reason is longer. Start at [`summary`].
 
-use aiotest_core::report::{Figures, Gap, Outcome, Report};
+use aiotest_core::report::{Figures, Gap, Outcome, Report, ThresholdResult};
 use unicode_width::UnicodeWidthStr;
 
 use super::figures::{count, milliseconds, percent, rate, span};

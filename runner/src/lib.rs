@@ -5,7 +5,8 @@
 //! - [`master`]: the control port, the metrics port and the clock of a run's master.
 //! - `client`: the engine as Python's `ClientSession` sees it; `bindings`: the module `aiotest._native`.
 //! - [`outbox`]: how a thread of ours wakes Python's loop.
-//! - [`run`]: `aiotest run`; the manifest, the child processes, progress and the table.
+//! - [`run`]: `aiotest run`; the manifest, progress and the table. [`pod`]: `aiotest pod`, the parent in a runner's pod.
+//!   `parent`: the child processes of both.
 //!
 //! Without the feature `python` the crate is plain Rust, so that all but the interpreter's side is tested by
 //! `cargo test`.
@@ -20,6 +21,8 @@ pub mod deposit;
 mod ffi;
 pub mod master;
 pub mod outbox;
+mod parent;
+pub mod pod;
 pub mod reactor;
 pub mod run;
 

@@ -75,6 +75,11 @@ class Command:
                     self._changed.notify_all()
 
     @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
+
+    @property
     def output(self) -> str:
         """What it has written so far, to stdout and stderr."""
         return "\n".join(self._lines)

@@ -5,58 +5,13 @@ from __future__ import annotations
 import json
 import re
 import signal
-import urllib.request
 from pathlib import Path
 from typing import Any
 
 import pytest
 from command_line import Command, free_port, run, write
 from one_server import one_server
-
-USERS = """
-    from aiotest import AsyncHttpUser, events
-
-    class TestShop(AsyncHttpUser):
-        wait_time = 0.02
-
-        async def test_ok(self):
-            async with self.session.get("/ok") as resp:
-                await resp.read()
-
-        async def on_stop(self):
-            print("on_stop", flush=True)
-
-    async def on_start_complete(user_count, runner):
-        print("start_complete", type(runner).__name__, user_count, flush=True)
-
-    async def on_worker_report(runner, worker_id, data):
-        print("worker_report", worker_id, flush=True)
-
-    events.start_complete += on_start_complete
-    events.worker_report += on_worker_report
-"""
-
-
-def plan(folder: Path, **more: Any) -> Path:
-    """A plan file of 4 users for 6 seconds."""
-    (folder / "token").write_text("secret")
-    path = folder / "plan.json"
-    spec = {
-        "run": {"id": "r1", "name": "shop", "number": 1},
-        "load": {"constant": {"users": 4, "spawn_rate": 50, "duration": 6_000_000}},
-        "runners": 1,
-        "processes_per_runner": 1,
-        "aiotestfile": str(folder / "aiotestfile.py"),
-    }
-    path.write_text(json.dumps(spec | more))
-    return path
-
-
-def master_argv(folder: Path, **more: Any) -> list[object]:
-    return [
-        *("master", plan(folder, **more), "--token-file", folder / "token", "--ready-file", folder / "ready"),
-        *("--control-address", "127.0.0.1:0", "--metrics-address", "127.0.0.1:0"),
-    ]
+from processes import USERS, ask, constant, master_argv, runner_argv, wait_for_json
 
 
 @pytest.mark.parametrize(
@@ -82,9 +37,7 @@ def test_a_master_and_a_runner_process_carry_out_a_plan(tmp_path: Path) -> None:
     write(tmp_path, USERS)
     with one_server() as server, Command(*master_argv(tmp_path, host=server.url), cwd=tmp_path) as master:
         ready = wait_for_json(tmp_path / "ready", master)
-        argv = ["runner", tmp_path / "plan.json", "--master", ready["control"], "--token-file"]
-        argv += [tmp_path / "token", "--id", "runner-0", "--process", 0, "--incarnation", 1]
-        argv += ["--deposit", tmp_path / "deposit"]
+        argv = runner_argv(tmp_path, ready["control"], "--deposit", tmp_path / "deposit")
         with Command(*argv, cwd=tmp_path) as runner:
             assert runner.end() == 0, runner.output
             assert "start_complete WorkerRunner 4" in runner.output
@@ -96,15 +49,13 @@ def test_a_master_and_a_runner_process_carry_out_a_plan(tmp_path: Path) -> None:
 
 def test_a_runner_that_is_told_to_go_hands_over_and_exits_75(tmp_path: Path) -> None:
     write(tmp_path, USERS)
-    load = {"constant": {"users": 4, "spawn_rate": 50, "duration": 60_000_000}}
+    load = constant(4, 60)
     with (
         one_server() as server,
         Command(*master_argv(tmp_path, host=server.url, load=load), cwd=tmp_path) as master,
     ):
         ready = wait_for_json(tmp_path / "ready", master)
-        argv = ["runner", tmp_path / "plan.json", "--master", ready["control"], "--token-file"]
-        argv += [tmp_path / "token", "--id", "runner-0", "--process", 0, "--incarnation", 1]
-        with Command(*argv, cwd=tmp_path) as runner:
+        with Command(*runner_argv(tmp_path, ready["control"]), cwd=tmp_path) as runner:
             with server.changed:
                 assert server.changed.wait_for(lambda: server.counts["/ok"] > 10, 20)
             runner.signal(signal.SIGTERM)
@@ -112,29 +63,15 @@ def test_a_runner_that_is_told_to_go_hands_over_and_exits_75(tmp_path: Path) -> 
             assert runner.output.count("on_stop") == 4
 
 
-def ask(method: str, address: str, path: str, body: object = None) -> tuple[int, str]:
-    """Speak to a master with the run's token. Returns the status and the text of its answer."""
-    request = urllib.request.Request(
-        f"http://{address}{path}",
-        method=method,
-        data=None if body is None else json.dumps(body).encode(),
-        headers={"Authorization": "Bearer secret", "Content-Type": "application/json"},
-    )
-    with urllib.request.urlopen(request, timeout=10) as reply:
-        return reply.status, reply.read().decode()
-
-
 def test_a_run_cut_in_the_middle_counts_the_same_in_target_report_and_metrics(tmp_path: Path) -> None:
     write(tmp_path, USERS.replace("wait_time = 0.02", "wait_time = 0"))
-    load = {"constant": {"users": 4, "spawn_rate": 50, "duration": 60_000_000}}
+    load = constant(4, 60)
     with (
         one_server() as server,
         Command(*master_argv(tmp_path, host=server.url, load=load), cwd=tmp_path) as master,
     ):
         ready = wait_for_json(tmp_path / "ready", master)
-        argv = ["runner", tmp_path / "plan.json", "--master", ready["control"], "--token-file"]
-        argv += [tmp_path / "token", "--id", "runner-0", "--process", 0, "--incarnation", 1]
-        with Command(*argv, cwd=tmp_path) as runner:
+        with Command(*runner_argv(tmp_path, ready["control"]), cwd=tmp_path) as runner:
             with server.changed:
                 assert server.changed.wait_for(lambda: server.counts["/ok"] > 200, 20)
             ask("POST", ready["control"], "/v1/stop", {"reason": "interrupted"})
@@ -161,13 +98,6 @@ def test_the_old_command_spreads_its_users_over_processes(tmp_path: Path) -> Non
     assert output.count("on_stop") == 4
     (sent,) = re.findall(r"([\d,]+) requests sent", output)
     assert int(sent.replace(",", "")) == server.counts["/ok"] > 20
-
-
-def wait_for_json(path: Path, command: Command) -> dict[str, str]:
-    """The content of a file that a command writes when it is ready."""
-    command.until_so(path.exists, f"{path.name}")
-    content: dict[str, str] = json.loads(path.read_text())
-    return content
 
 
 def test_the_old_commands_master_and_worker_share_the_load(tmp_path: Path) -> None:

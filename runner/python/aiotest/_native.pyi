@@ -28,8 +28,10 @@ __all__ = [
     "Step",
     "UserScope",
     "record",
+    "refusal",
     "run_manifest",
     "run_plan",
+    "run_pod",
     "show_progress",
     "take_statistics_json",
 ]
@@ -146,12 +148,12 @@ class Master:
         """Bind both ports and accept runners from now on.
 
         Arguments: `plan`, the run as JSON; `control_address` and `metrics_address`, `host:port`, port 0 for
-            any, an empty host for every address; `classes`, name and weight of every user class, in order; `shape`, whether the file's shape
-            gives the load; `buckets`, bounds of `aiotest_response_times` in ms, `None` for the usual ones;
-            `keep_result`, whether somebody reads the result over the control port, so that `("ended", …)`
-            waits until it is acknowledged, for `deadlines.results` at most; `linger`, seconds for which it
-            then waits for two more scrapes of `/metrics`; `state_dir`, a directory for the checkpoint from
-            which a restarted master of the same run goes on.
+            any, an empty host for every address; `classes`, name and weight of every user class, in order;
+            `shape`, whether the file's shape gives the load; `buckets`, bounds of `aiotest_response_times`
+            in ms, `None` for the usual ones; `keep_result`, whether somebody reads the result over the
+            control port, so that `("ended", …)` waits until it is acknowledged, for `deadlines.results` at
+            most; `linger`, seconds for which it then waits for two more scrapes of `/metrics`; `state_dir`,
+            a directory for the checkpoint from which a restarted master of the same run goes on.
         Raises: `ValueError` for a plan, token or address that cannot be read; `OSError` for a port that
             cannot be bound.
         """
@@ -216,6 +218,17 @@ def run_plan(plan: str, metrics_address: str) -> int:
 
     Blocks; SIGINT and SIGTERM are its own. Returns the same exit codes.
     """
+
+def run_pod(argv: list[str]) -> int:
+    """`aiotest pod`: keep the runner processes of one pod, of which this is the first process.
+
+    `argv` is what follows `pod`. Blocks; SIGINT, SIGTERM and every child of this process are its own. Returns
+    the exit code: 0 when the master has ended the run, 75 after a hand-over, 3 when no process can run, 64
+    for a command line that cannot be used.
+    """
+
+def refusal(error: str) -> str:
+    """The termination message of a master that cannot run its scenario, as JSON of at most 4096 bytes."""
 
 def show_progress(control_address: str, token: str) -> None:
     """Show a run's progress on stderr and its table at the end, from a thread that never attaches to the

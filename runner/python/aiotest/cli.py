@@ -17,6 +17,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
             process.let_go_of_ctrl_c()
             return _native.run_manifest(given[1:])
+        case ["pod"]:
+            from aiotest import _native, process
+
+            process.let_go_of_ctrl_c()
+            return _native.run_pod(given[1:])
         case ["master"]:
             from aiotest import children
 

@@ -74,7 +74,7 @@ class MasterHost:
                 case ("test_stop",):
                     self._fire(events.test_stop)
                 case ("ended", exit_code):
-                    self._end(exit_code)
+                    self.end(exit_code)
                 case _:
                     raise ValueError(f"the native master told of an unknown event: {event!r}")
 
@@ -108,6 +108,7 @@ class MasterHost:
         if self._runner is not None and event.has_handlers:
             self._background.spawn(event.fire(runner=self._runner, **keywords), event.name)
 
-    def _end(self, exit_code: int) -> None:
+    def end(self, exit_code: int) -> None:
+        """Let `run` end with this exit code, unless it has one."""
         if self._ended is not None and not self._ended.done():
             self._ended.set_result(exit_code)

@@ -1,7 +1,7 @@
 //! The native module's control side as Python sees it: conversions, no decisions. `_native.pyi` documents each name.
 //!
-//! No method waits, save `Master.close`, `run_manifest` and `run_plan`, which let other Python threads run meanwhile. No
-//! object here holds a Python object, so none takes part in garbage collection.
+//! No method waits, save `Master.close`, `run_manifest`, `run_plan` and `run_pod`, which let other Python threads run
+//! meanwhile. No object here holds a Python object, so none takes part in garbage collection.
 
 mod master;
 mod runner;
@@ -9,12 +9,13 @@ mod runner;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use aiotest_core::message::Termination;
 use aiotest_core::run::{ClassSpec, RunSpec};
 use pyo3::exceptions::{PyOSError, PyValueError};
 use pyo3::prelude::*;
 
 use crate::master::Token;
-use crate::run;
+use crate::{pod, run};
 
 #[pymodule]
 fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
@@ -23,6 +24,8 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<master::Master>()?;
     module.add_function(wrap_pyfunction!(run_manifest, module)?)?;
     module.add_function(wrap_pyfunction!(run_plan, module)?)?;
+    module.add_function(wrap_pyfunction!(run_pod, module)?)?;
+    module.add_function(wrap_pyfunction!(refusal, module)?)?;
     module.add_function(wrap_pyfunction!(show_progress, module)?)
 }
 
@@ -42,6 +45,18 @@ fn run_plan(py: Python<'_>, plan: &str, metrics_address: &str) -> PyResult<i32> 
     })?;
     let python = interpreter(py)?;
     Ok(py.detach(|| run::run_plan(plan, metrics, &python)))
+}
+
+#[pyfunction]
+#[expect(clippy::needless_pass_by_value, reason = "a Python list is converted into a value")]
+fn run_pod(py: Python<'_>, argv: Vec<String>) -> PyResult<i32> {
+    let python = interpreter(py)?;
+    Ok(py.detach(|| pod::run_pod(&argv, &python)))
+}
+
+#[pyfunction]
+fn refusal(error: String) -> String {
+    Termination::Refused { error }.to_json()
 }
 
 #[pyfunction]

@@ -3,7 +3,7 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 
-use super::output::{Output, Stream};
+use crate::parent::output::{Output, Stream};
 
 /// Where `/metrics` is served if nothing else is asked for.
 const USUAL: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8089);

@@ -3,23 +3,17 @@
 //! The parent holds no load and no statistics: it reads the manifest, keeps the processes alive, asks the master how the
 //! run goes, and prints. Never attaches to the interpreter. Start at [`run_manifest`].
 
-mod child;
 mod documents;
 mod figures;
-mod interrupts;
 mod manifest;
-mod master_client;
 mod metrics;
-mod output;
 mod plan;
 mod progress;
 mod report_file;
-mod restarts;
 mod session;
 mod sources;
 mod stage;
 mod summary;
-mod supervise;
 mod table;
 mod yaml;
 
@@ -32,8 +26,9 @@ use clap::Parser;
 
 pub use progress::show_progress;
 
-use interrupts::Interrupts;
-use output::{Output, Stream};
+use crate::parent::interrupts::Interrupts;
+use crate::parent::output::{Output, Stream};
+use crate::parent::with_causes;
 use report_file::ReportFile;
 use session::{Order, carry_out};
 use stage::Stage;
@@ -156,21 +151,6 @@ fn carried_out(
     })
 }
 
-/// An error with everything that led to it, in one line.
-fn with_causes(error: &dyn StdError) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let more = error.to_string();
-        // A transparent error and its source say the same.
-        if !text.ends_with(&more) {
-            text = format!("{text}: {more}");
-        }
-        cause = error.source();
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -190,17 +170,5 @@ mod tests {
         {
             assert!(parsed(wrong).unwrap_err().use_stderr(), "{wrong:?}");
         }
-    }
-
-    #[test]
-    fn an_error_is_told_with_its_causes_and_no_word_twice() {
-        #[derive(Debug, thiserror::Error)]
-        #[error("failed to reach the master")]
-        struct Outer(#[source] std::io::Error);
-        #[derive(Debug, thiserror::Error)]
-        #[error(transparent)]
-        struct Transparent(Outer);
-        let error = Transparent(Outer(std::io::Error::other("connection refused")));
-        assert_eq!(with_causes(&error), "failed to reach the master: connection refused");
     }
 }

@@ -13,9 +13,9 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::figures::{count, milliseconds, percent, rate, span};
-use super::master_client::{self, MasterClient};
-use super::output::{Output, Stream};
 use super::summary::summary;
+use crate::parent::master_client::{self, MasterClient};
+use crate::parent::output::{Output, Stream};
 
 /// How often the master is asked.
 const POLL: Duration = Duration::from_secs(1);
@@ -162,7 +162,7 @@ async fn show(client: MasterClient, output: Output) {
                 let _ = client.acknowledge_result().await;
             }
             News::Silent(error) => {
-                output.line(Stream::Err, &format!("aiotest: {}", super::with_causes(&error)));
+                output.line(Stream::Err, &format!("aiotest: {}", crate::parent::with_causes(&error)));
             }
         }
     }

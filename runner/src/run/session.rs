@@ -14,13 +14,13 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::child::{self, Child, Exit};
-use super::interrupts::Interrupts;
-use super::master_client::{self, MasterClient};
-use super::output::{Output, Stream};
 use super::progress::{self, News, Progress};
 use super::stage::{Ready, Stage};
-use super::supervise::{self, Event, Supervisor};
+use crate::parent::child::{self, Child, Exit};
+use crate::parent::interrupts::Interrupts;
+use crate::parent::master_client::{self, MasterClient};
+use crate::parent::output::{Output, Stream};
+use crate::parent::supervise::{self, Event, Supervisor};
 
 /// How often a master that has just been started is looked at.
 const GLANCE: Duration = Duration::from_millis(20);
@@ -117,7 +117,7 @@ pub(crate) async fn carry_out(
     let mut master = child::spawn(&stage.master(&order.metrics_address), output).map_err(Error::Start)?;
     let control = until_ready(order, stage, &mut master, &mut interrupts, output).await?;
     let client = MasterClient::new(&control, stage.token())?;
-    let supervisor = Supervisor::start(&order.slots, &Arc::new(stage.runners(&control)), output);
+    let supervisor = Supervisor::start(&order.slots, 0, &Arc::new(stage.runners(&control)), output);
     let mut session = Session {
         order,
         output,
@@ -231,8 +231,10 @@ impl Session<'_> {
                 self.errand(async move { client.departed(&departure).await });
                 0
             }
+            // The master is asked every second how the run goes.
+            Event::EndedWell(_) => 0,
             Event::GivenUp { process, exit } => {
-                self.say(&format!("{} died too often and is not started again: {exit}", process.runner));
+                self.say(&format!("{} is not started again: {exit}", process.runner));
                 1
             }
         }
@@ -248,7 +250,7 @@ impl Session<'_> {
         let output = self.output.clone();
         self.errands.spawn(async move {
             if let Err(error) = call.await {
-                output.line(Stream::Err, &format!("aiotest: {}", super::with_causes(&error)));
+                output.line(Stream::Err, &format!("aiotest: {}", crate::parent::with_causes(&error)));
             }
         });
     }
@@ -262,7 +264,7 @@ impl Finished {
     /// Says that the report is safe, and waits until every process is gone.
     pub(crate) async fn leave(mut self, output: &Output) {
         if let Err(error) = self.client.acknowledge_result().await {
-            output.line(Stream::Err, &format!("aiotest: {}", super::with_causes(&error)));
+            output.line(Stream::Err, &format!("aiotest: {}", crate::parent::with_causes(&error)));
         }
         self.supervisor.finish(RUNNERS_END).await;
         tokio::select! {

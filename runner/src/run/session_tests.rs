@@ -16,8 +16,8 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::sync::mpsc::Sender;
 
-use super::super::child::tests::{is_alive, until};
 use super::*;
+use crate::parent::child::tests::{is_alive, until};
 
 /// A master that is ready at once and ends when its report is acknowledged.
 const MASTER: &str = r#"

@@ -8,15 +8,13 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use aiotest_core::message::ProcessId;
 use aiotest_core::run::RunSpec;
 use serde::Deserialize;
 use tempfile::TempDir;
 
-use super::child::Program;
 use super::sources::{self, Files};
-use super::supervise::Kind;
-use crate::deposit;
+use crate::parent::child::Program;
+use crate::parent::runners::{self, Runners};
 
 /// Why a run's folder could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -122,47 +120,11 @@ impl Stage {
     /// How this run's runners are started, with the master at `control`.
     pub(crate) fn runners(&self, control: &str) -> Runners {
         let program = self.program("runner", &[("--master", control.into())]);
-        Runners { program, folder: self.folder.path().to_owned() }
+        Runners::new(program, self.folder.path().to_owned())
     }
 
     fn program(&self, role: &str, flags: &[(&str, OsString)]) -> Program {
-        let mut args: Vec<OsString> = ["-m", "aiotest", role].map(OsString::from).into();
-        args.push(self.path("plan.json").into());
-        args.extend(["--token-file".into(), self.path("token").into()]);
-        args.extend(flags.iter().flat_map(|(flag, value)| [OsString::from(flag), value.clone()]));
-        Program { executable: self.python.clone(), args }
-    }
-}
-
-/// The runner processes of a run.
-#[derive(Debug)]
-pub(crate) struct Runners {
-    program: Program,
-    folder: PathBuf,
-}
-
-impl Runners {
-    fn deposit(&self, process: &ProcessId) -> PathBuf {
-        self.folder.join(format!("deposit-{}-{}-{}", process.runner, process.process, process.incarnation))
-    }
-}
-
-impl Kind for Runners {
-    fn program(&self, process: &ProcessId) -> Program {
-        let flags: [(&str, OsString); 4] = [
-            ("--id", process.runner.clone().into()),
-            ("--process", process.process.to_string().into()),
-            ("--incarnation", process.incarnation.to_string().into()),
-            ("--deposit", self.deposit(process).into()),
-        ];
-        let mut program = self.program.clone();
-        program.args.extend(flags.into_iter().flat_map(|(flag, value)| [OsString::from(flag), value]));
-        program
-    }
-
-    /// A process that never got as far as its deposit has sent nothing, but that is not for us to conclude.
-    fn sent_total(&self, process: &ProcessId) -> Option<u64> {
-        deposit::read(&self.deposit(process)).ok()
+        runners::program(&self.python, role, &self.path("plan.json"), &self.path("token"), flags)
     }
 }
 
@@ -220,23 +182,5 @@ mod tests {
         let listens = Ready::Listens { control: "127.0.0.1:1".into(), metrics: "127.0.0.1:2".into() };
         assert_eq!(say(r#"{"control": "127.0.0.1:1", "metrics": "127.0.0.1:2"}"#), Some(listens));
         assert_eq!(say(r#"{"error": "f.py:3: no"}"#), Some(Ready::Refused { error: "f.py:3: no".into() }));
-    }
-
-    #[test]
-    fn every_incarnation_of_a_runner_has_a_deposit_of_its_own() {
-        let stage = stage();
-        let runners = stage.runners("127.0.0.1:5");
-        let life = |incarnation| ProcessId { runner: "runner-1".into(), process: 0, incarnation };
-        let args: Vec<_> =
-            runners.program(&life(2)).args.iter().map(|arg| arg.to_string_lossy().into_owned()).collect();
-        assert_eq!(args[..3], ["-m", "aiotest", "runner"]);
-        assert_eq!(
-            args[6..14],
-            ["--master", "127.0.0.1:5", "--id", "runner-1", "--process", "0", "--incarnation", "2"]
-        );
-        assert_eq!(runners.sent_total(&life(2)), None);
-        let deposit = deposit::Deposit::create(Path::new(&args[15])).unwrap();
-        deposit.store_sent(41);
-        assert_eq!((runners.sent_total(&life(2)), runners.sent_total(&life(3))), (Some(41), None));
     }
 }

@@ -4,12 +4,14 @@
 //! input is a pipe that only closes when we let go of it or die, which is how the child learns of our end. Start at
 //! [`spawn`].
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fmt;
 use std::io;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process_group};
@@ -23,6 +25,14 @@ use super::output::{Output, Stream};
 const LONGEST_LINE: u64 = 64 * 1024;
 /// How long a child's last output is waited for when something else still holds its pipe open.
 const LAST_OUTPUT: Duration = Duration::from_millis(500);
+
+/// The process ids of all children that somebody waits for.
+static WAITED_FOR: Mutex<BTreeSet<i32>> = Mutex::new(BTreeSet::new());
+
+/// Whether a process is one of the children here, whose end is taken note of by whoever holds its handle.
+pub(crate) fn is_waited_for(pid: Pid) -> bool {
+    WAITED_FOR.lock().unwrap_or_else(PoisonError::into_inner).contains(&pid.as_raw_pid())
+}
 
 /// A program and its arguments.
 #[derive(Clone, Debug, PartialEq)]
@@ -81,6 +91,9 @@ pub(crate) fn spawn(program: &Program, output: &Output) -> io::Result<Child> {
         .kill_on_drop(true)
         .spawn()?;
     let group = process.id().and_then(|id| Pid::from_raw(id.cast_signed()));
+    if let Some(group) = group {
+        WAITED_FOR.lock().unwrap_or_else(PoisonError::into_inner).insert(group.as_raw_pid());
+    }
     let stdin = process.stdin.take();
     let readers = [
         process.stdout.take().map(|pipe| tokio::spawn(forward(pipe, output.clone(), Stream::Out))),
@@ -98,7 +111,7 @@ impl Child {
         };
         // What the child started itself must not outlive it, and would hold its pipes open.
         self.kill();
-        self.group = None;
+        self.forget();
         for reader in self.readers.drain(..) {
             let _ = tokio::time::timeout(LAST_OUTPUT, reader).await;
         }
@@ -127,6 +140,12 @@ impl Child {
         }
     }
 
+    fn forget(&mut self) {
+        if let Some(group) = self.group.take() {
+            WAITED_FOR.lock().unwrap_or_else(PoisonError::into_inner).remove(&group.as_raw_pid());
+        }
+    }
+
     /// Its process id, while it runs.
     #[cfg(test)]
     pub(crate) fn id(&self) -> Option<u32> {
@@ -137,6 +156,7 @@ impl Child {
 impl Drop for Child {
     fn drop(&mut self) {
         self.kill();
+        self.forget();
     }
 }
 

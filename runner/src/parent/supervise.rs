@@ -20,6 +20,10 @@ const NEWS_OF_THE_END: Duration = Duration::from_secs(2);
 /// How long a process that was asked to end has for it.
 const LAST_WORDS: Duration = Duration::from_secs(3);
 
+/// Exit code by which a process says itself that no other start would help: its scenario cannot be run, its token is not
+/// the master's, or no master answered until the deadline.
+const CANNOT_RUN: i32 = 3;
+
 /// What every process of the run is asked for; only ever goes further down this list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Wanted {
@@ -27,6 +31,8 @@ enum Wanted {
     Running,
     /// Ends when its master says so, and stays ended.
     Ending,
+    /// Hands its users over to other processes, and ends.
+    Leaving,
     /// Ends at once.
     Gone,
 }
@@ -44,7 +50,10 @@ pub(crate) trait Kind: Send + Sync + 'static {
 pub(crate) enum Event {
     /// It died, and is started again unless the run is ending.
     Departed(Departure),
-    /// It died every time it was started, and has been left.
+    /// It ended with exit code 0, which a process of this package does when its master has ended the run. Unless
+    /// [`Supervisor::expect_end`] confirms that soon, its departure follows.
+    EndedWell(ProcessId),
+    /// It died every time it was started, or says that it cannot run, and has been left.
     GivenUp {
         /// Its last incarnation.
         process: ProcessId,
@@ -61,13 +70,19 @@ pub(crate) struct Supervisor {
 }
 
 impl Supervisor {
-    /// Starts every process of `slots` (runner, process within it). Needs a tokio runtime.
-    pub(crate) fn start(slots: &[(String, u32)], kind: &Arc<impl Kind>, output: &Output) -> Self {
+    /// Starts every process of `slots` (runner, process within it), each as its `incarnation`, which rises from there.
+    /// Needs a tokio runtime.
+    pub(crate) fn start(
+        slots: &[(String, u32)],
+        incarnation: u64,
+        kind: &Arc<impl Kind>,
+        output: &Output,
+    ) -> Self {
         let (wanted, _) = watch::channel(Wanted::Running);
         let (sender, events) = mpsc::unbounded_channel();
         let mut keepers = JoinSet::new();
         for (runner, process) in slots {
-            let process = ProcessId { runner: runner.clone(), process: *process, incarnation: 0 };
+            let process = ProcessId { runner: runner.clone(), process: *process, incarnation };
             let keeper = Keeper {
                 process,
                 kind: Arc::clone(kind),
@@ -90,12 +105,22 @@ impl Supervisor {
         self.advance(Wanted::Ending);
     }
 
+    /// From now on processes hand over and end, and stay ended.
+    pub(crate) fn hand_over(&self) {
+        self.advance(Wanted::Leaving);
+    }
+
+    /// Ends at once whatever still runs; its departures are told.
+    pub(crate) fn end_now(&self) {
+        self.advance(Wanted::Gone);
+    }
+
     /// Waits until every process has ended by itself, for at most `patience`; then ends the rest.
     pub(crate) async fn finish(mut self, patience: Duration) {
         self.expect_end();
         let all_gone = async { while self.keepers.join_next().await.is_some() {} };
         if tokio::time::timeout(patience, all_gone).await.is_err() {
-            self.advance(Wanted::Gone);
+            self.end_now();
             while self.keepers.join_next().await.is_some() {}
         }
     }
@@ -124,14 +149,19 @@ impl<K: Kind> Keeper<K> {
         loop {
             let started = Instant::now();
             let exit = self.live().await;
-            if exit == Exit::Code(0) && self.hears_of_the_end().await {
-                return;
+            if exit == Exit::Code(0) {
+                let _ = self.events.send(Event::EndedWell(self.process.clone()));
+                if self.hears_of_the_end().await {
+                    return;
+                }
             }
             self.tell_departure(&exit);
             if *self.wanted.borrow() != Wanted::Running {
                 return;
             }
-            match restarts.next(started.elapsed()) {
+            let next =
+                if exit == Exit::Code(CANNOT_RUN) { Next::GiveUp } else { restarts.next(started.elapsed()) };
+            match next {
                 Next::StartAfter(wait) => {
                     let ending = self.wanted.wait_for(|wanted| *wanted != Wanted::Running);
                     if tokio::time::timeout(wait, ending).await.is_ok() {
@@ -153,9 +183,11 @@ impl<K: Kind> Keeper<K> {
             Ok(child) => child,
             Err(error) => return Exit::NotStarted(error.to_string()),
         };
-        tokio::select! {
-            exit = child.wait() => return exit,
-            _ = self.wanted.wait_for(|wanted| *wanted == Wanted::Gone) => {}
+        for (stage, ask) in [(Wanted::Leaving, Child::terminate as fn(&Child)), (Wanted::Gone, |_| {})] {
+            tokio::select! {
+                exit = child.wait() => return exit,
+                _ = self.wanted.wait_for(|wanted| stage <= *wanted) => ask(&child),
+            }
         }
         end(child).await
     }
@@ -226,7 +258,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let kind = Arc::new(Scripts { folder: folder.path().to_owned(), script });
         let slots: Vec<_> = names.iter().map(|name| ((*name).to_owned(), 0)).collect();
-        let supervisor = Supervisor::start(&slots, &kind, &Output::captured());
+        let supervisor = Supervisor::start(&slots, 0, &kind, &Output::captured());
         Crew { folder, supervisor }
     }
 
@@ -241,6 +273,15 @@ mod tests {
             match tokio::time::timeout(Duration::from_secs(10), self.supervisor.next()).await {
                 Ok(Some(Event::Departed(departure))) => departure,
                 other => panic!("no departure: {other:?}"),
+            }
+        }
+    }
+
+    impl Crew {
+        async fn ended_well(&mut self) -> ProcessId {
+            match tokio::time::timeout(Duration::from_secs(10), self.supervisor.next()).await {
+                Ok(Some(Event::EndedWell(process))) => process,
+                other => panic!("no good end: {other:?}"),
             }
         }
     }
@@ -303,6 +344,7 @@ mod tests {
     async fn a_clean_exit_in_mid_run_counts_as_a_death() {
         let mut crew =
             crew(&["runner-0"], |process| if process.incarnation == 0 { "exit 0" } else { "sleep 300" });
+        assert_eq!(crew.ended_well().await.incarnation, 0);
         assert_eq!(crew.departure().await.exit, "exit code 0");
         assert!(is_alive(crew.pid("runner-0.1").await));
     }
@@ -311,7 +353,36 @@ mod tests {
     async fn a_clean_exit_after_the_end_is_no_death() {
         let mut crew = crew(&["runner-0"], |_| "exit 0");
         crew.pid("runner-0.0").await;
+        crew.ended_well().await;
         crew.supervisor.expect_end();
+        assert_eq!(crew.supervisor.next().await, None);
+    }
+
+    #[tokio::test]
+    async fn a_hand_over_is_asked_for_once_and_waited_for() {
+        let mut crew =
+            crew(&["runner-0"], |_| "trap 'sleep 0.2; exit 75' TERM; while :; do sleep 0.02; done");
+        crew.pid("runner-0.0").await;
+        crew.supervisor.hand_over();
+        assert_eq!(crew.departure().await.exit, "exit code 75");
+        assert_eq!(crew.supervisor.next().await, None, "and it is not started again");
+    }
+
+    #[tokio::test]
+    async fn a_hand_over_that_does_not_end_is_ended_and_told() {
+        let mut crew = crew(&["runner-0"], |_| "trap '' TERM; while :; do sleep 1; done");
+        crew.pid("runner-0.0").await;
+        crew.supervisor.hand_over();
+        crew.supervisor.end_now();
+        assert_eq!(crew.departure().await.exit, "killed by signal 9");
+    }
+
+    #[tokio::test]
+    async fn one_that_says_that_it_cannot_run_is_not_started_again() {
+        let mut crew = crew(&["runner-0"], |_| "exit 3");
+        assert_eq!(crew.departure().await.exit, "exit code 3");
+        let given_up = crew.supervisor.next().await;
+        assert!(matches!(given_up, Some(Event::GivenUp { exit: Exit::Code(3), .. })), "{given_up:?}");
         assert_eq!(crew.supervisor.next().await, None);
     }
 
@@ -328,7 +399,7 @@ mod tests {
             }
         }
         let mut supervisor =
-            Supervisor::start(&[("runner-0".into(), 0)], &Arc::new(Absent), &Output::captured());
+            Supervisor::start(&[("runner-0".into(), 0)], 0, &Arc::new(Absent), &Output::captured());
         let mut departures = 0;
         loop {
             match supervisor.next().await {
@@ -340,7 +411,7 @@ mod tests {
                     assert_eq!((departures, process.incarnation), (20, 19));
                     break;
                 }
-                None => panic!("ended without giving up"),
+                other => panic!("ended without giving up: {other:?}"),
             }
         }
         assert_eq!(supervisor.next().await, None);

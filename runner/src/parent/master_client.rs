@@ -53,6 +53,17 @@ pub(crate) enum Error {
     },
 }
 
+impl Error {
+    /// Whether the same call may succeed later.
+    pub(crate) fn is_passing(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } => true,
+            Self::Refused { status, .. } => status.is_server_error(),
+            Self::Client(_) | Self::Unreadable { .. } | Self::TooLong { .. } => false,
+        }
+    }
+}
+
 /// A master that can be asked. Clones share its connections.
 #[derive(Clone, Debug)]
 pub(crate) struct MasterClient {

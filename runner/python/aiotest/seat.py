@@ -1,0 +1,129 @@
+"""What a master or runner process knows before it takes part in a run: its plan, its token, its scenario.
+
+A scenario that never ends being read is refused, with the line at which it hangs, instead of being waited
+for. Runs no user and sends nothing. Start at [`take_seat`][] and [`Deadline`][].
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import sys
+import threading
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from aiotest import process
+from aiotest.collection import AiotestfileError, Collected, collect
+from aiotest.options import parse_own
+
+__all__ = ["READING", "Deadline", "Plan", "Seat", "read_plan", "take_seat"]
+
+READING = 60.0
+"""Seconds that reading a scenario may take: its imports, its own options, its handlers of `init`."""
+MICROSECONDS = 1_000_000
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A run's plan, as the native side reads it and as Python looks at it."""
+
+    text: str
+    spec: dict[str, Any]
+
+    @property
+    def aiotestfile(self) -> str:
+        """Where the scenario lies."""
+        return str(self.spec["aiotestfile"])
+
+    def deadline(self, name: str, default: float) -> float:
+        """One of the run's deadlines, in seconds."""
+        return float(self.spec.get("deadlines", {}).get(name, default * MICROSECONDS)) / MICROSECONDS
+
+
+@dataclass(frozen=True)
+class Seat:
+    """What a process knows once it has read its plan and its scenario."""
+
+    plan: Plan
+    token: str
+    collected: Collected
+    options: argparse.Namespace
+
+
+def read_plan(path: str) -> Plan:
+    """Read a plan file. Raises: `OSError`; `ValueError` if it is no plan."""
+    text = Path(path).read_text()
+    spec = json.loads(text)
+    if not isinstance(spec, dict) or "aiotestfile" not in spec:
+        raise ValueError(f"{path} is no plan: it names no aiotestfile")
+    return Plan(text, spec)
+
+
+def take_seat(loop: asyncio.Runner, plan: Plan, token_file: str) -> Seat:
+    """Read the token and the scenario.
+
+    Raises: `OSError` for a token that cannot be read; `AiotestfileError` and `UsageError` for a scenario that
+    cannot be run, with places told by the names of the files in its folder.
+    """
+    token = Path(token_file).read_text().strip()
+    try:
+        collected = collect(plan.aiotestfile)
+    except AiotestfileError as error:
+        raise AiotestfileError(_as_its_author_knows(str(error), plan)) from error
+    host = plan.spec.get("host")
+    collected.aim_at(host)
+    options = loop.run(parse_own(plan.spec.get("args", []), host, process.version()))
+    return Seat(plan, token, collected, options)
+
+
+def _as_its_author_knows(text: str, plan: Plan) -> str:
+    # Where the files are laid for this run is no place that their author has ever seen.
+    path = Path(plan.aiotestfile)
+    for folder in (path.resolve().parent, path.absolute().parent):
+        text = text.replace(f"{folder}/", "")
+    return text
+
+
+class Deadline:
+    """Ends this process if the block takes too long, whatever the main thread hangs in.
+
+    Only a thread can do that: a scenario may catch any exception, and code in C need not look for signals. It
+    is gone when the block ends, before there is any user.
+    """
+
+    def __init__(self, plan: Plan, refuse: Callable[[str], int]) -> None:
+        """`refuse` says why, and returns the exit code. A run that would be given up sooner waits no longer
+        than that.
+        """
+        self._plan, self._refuse = plan, refuse
+        self._seconds = min(READING, plan.deadline("startup", READING))
+        self._timer = threading.Timer(self._seconds, self._end)
+        self._timer.daemon = True
+        self._main = threading.get_ident()
+
+    def __enter__(self) -> Self:
+        self._timer.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._timer.cancel()
+        self._timer.join()
+
+    def _end(self) -> None:
+        text = f"{self._place()}: reading the file did not come to an end within {self._seconds:g} s"
+        process.quit_now(self._refuse(_as_its_author_knows(text, self._plan)))
+
+    def _place(self) -> str:
+        """The innermost line of the scenario that the main thread is in."""
+        path = Path(self._plan.aiotestfile).resolve()
+        frames = traceback.extract_stack(sys._current_frames()[self._main])
+        own = [frame for frame in frames if frame.filename.startswith(f"{path.parent}/")]
+        return f"{own[-1].filename}:{own[-1].lineno}" if own else f"{path}:1"

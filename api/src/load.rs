@@ -45,7 +45,7 @@ impl Load {
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[x_kube(
     validation = Rule::new("duration(self.duration) > duration('0s')").message("duration must be above 0s"),
-    validation = Rule::new("duration(string(self.users / self.spawnRate) + 's') <= duration(self.duration)")
+    validation = Rule::new("self.users / self.spawnRate <= duration(self.duration).getSeconds()")
         .message("duration must be at least users divided by spawnRate seconds, or the users are never reached")
 )]
 #[serde(rename_all = "camelCase")]

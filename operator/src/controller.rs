@@ -28,6 +28,8 @@ use crate::token::{Key, KeyError};
 const CONCURRENCY: u16 = 16;
 /// Changes that come together are one reason to look.
 const DEBOUNCE: Duration = Duration::from_millis(100);
+/// How often to ask whether the LoadTests have been listed.
+const READY: Duration = Duration::from_millis(500);
 /// When to try again what failed for a reason that may pass.
 const RETRY: Duration = Duration::from_secs(5);
 
@@ -93,9 +95,9 @@ pub(crate) async fn run(arguments: RunArguments) -> Result<(), Error> {
     let store = controller.store();
     let listed = health.clone();
     tokio::spawn(async move {
-        if store.wait_until_ready().await.is_ok() {
-            listed.is_ready();
-        }
+        // kube wakes one of those who wait, and the controller waits too: so this one asks again.
+        while tokio::time::timeout(READY, store.wait_until_ready()).await.is_err() {}
+        listed.is_ready();
     });
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "looking after LoadTests");
     controller

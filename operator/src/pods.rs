@@ -75,8 +75,13 @@ pub(crate) fn trouble(pod: &Pod) -> Option<(&'static str, String)> {
     let state = container(pod)?.state.as_ref()?;
     let ContainerState { waiting: Some(waiting), .. } = state else { return None };
     let reason = waiting.reason.as_deref()?;
-    let known = STUCK.iter().find(|stuck| **stuck == reason)?;
     let words = waiting.message.as_deref().unwrap_or_default();
+    // The kubelet goes to and fro between the two as long as the image is missing: that is one trouble, not many.
+    let (reason, words) = match (reason, words.split_once(": ErrImagePull: ")) {
+        ("ImagePullBackOff", Some((_, cause))) => ("ErrImagePull", cause),
+        _ => (reason, words),
+    };
+    let known = STUCK.iter().find(|stuck| **stuck == reason)?;
     Some((known, format!("pod {}: {reason}: {words}", name(pod))))
 }
 
@@ -113,6 +118,18 @@ mod tests {
             pod(&json!({"containerStatuses": [{"name": "c", "image": "i", "imageID": "", "ready": false,
             "restartCount": 0, "state": {"waiting": {"reason": "ErrImagePull", "message": "not found"}}}]}));
         assert_eq!(trouble(&image), Some(("ErrImagePull", "pod p: ErrImagePull: not found".to_owned())));
+    }
+
+    #[test]
+    fn a_pull_that_is_tried_again_and_again_is_one_trouble() {
+        let waiting = |reason: &str, message: &str| {
+            pod(&json!({"containerStatuses": [{"name": "c", "image": "i", "imageID": "", "ready": false,
+                "restartCount": 0, "state": {"waiting": {"reason": reason, "message": message}}}]}))
+        };
+        let tried = waiting("ErrImagePull", "failed to pull i: not found");
+        let again = "Back-off pulling image \"i\": ErrImagePull: failed to pull i: not found";
+        assert_eq!(trouble(&tried), trouble(&waiting("ImagePullBackOff", again)));
+        assert!(trouble(&tried).is_some());
     }
 
     #[test]

@@ -47,21 +47,21 @@ pub(crate) fn differ_in_substance(one: &LoadTestStatus, other: &LoadTestStatus) 
     without_figures(one) != without_figures(other)
 }
 
-/// A transition between two: the new reason, and the sentence that says why. `None`: there is none to tell of.
-pub(crate) fn transition(
-    before: Option<&LoadTestStatus>,
-    after: &LoadTestStatus,
-) -> Option<(String, String)> {
-    let reasons = |status: &LoadTestStatus| {
-        [ConditionType::Succeeded, ConditionType::Reconciling]
-            .map(|type_| status.conditions.iter().find(|c| c.type_ == type_).cloned())
+/// A transition between two: the new reason, and the sentence that says why. `None`: there is none to tell of. What a
+/// run waits for says more than that it waits.
+pub(crate) fn transition(before: Option<&LoadTestStatus>, after: &LoadTestStatus) -> Option<(String, String)> {
+    let changed = |type_: ConditionType| {
+        let reason = |status: &LoadTestStatus| find(status, type_).map(|condition| condition.reason.clone());
+        let new = find(after, type_)?;
+        (before.and_then(reason).as_ref() != Some(&new.reason)).then_some(new)
     };
-    let (before, after) = (before.map(reasons).unwrap_or_default(), reasons(after));
-    let changed = before.iter().zip(after).find_map(|(before, after)| {
-        let after = after?;
-        (before.as_ref().map(|before| &before.reason) != Some(&after.reason)).then_some(after)
-    })?;
-    Some((changed.reason, changed.message))
+    let state = changed(ConditionType::Succeeded).filter(|new| new.reason != State::Waiting.reason());
+    let told = state.or_else(|| changed(ConditionType::Reconciling))?;
+    Some((told.reason.clone(), told.message.clone()))
+}
+
+fn find(status: &LoadTestStatus, type_: ConditionType) -> Option<&Condition> {
+    status.conditions.iter().find(|condition| condition.type_ == type_)
 }
 
 fn first_run(world: &World) -> Run {
@@ -147,9 +147,7 @@ fn conditions(world: &World, standing: &Standing) -> Vec<Condition> {
 }
 
 fn accepted(world: &World, standing: &Standing) -> Condition {
-    let known = world.status().and_then(|status| {
-        status.conditions.iter().find(|condition| condition.type_ == ConditionType::Accepted)
-    });
+    let known = world.status().and_then(|status| find(status, ConditionType::Accepted));
     let (status, reason, message) = match standing {
         Standing::Over(ending) if ending.refused.is_some() => {
             (ConditionStatus::False, "ScriptRefused", ending.refused.clone().unwrap_or_default())
@@ -216,9 +214,8 @@ fn put(all: &mut Vec<Condition>, mut new: Condition) {
 
 /// The state as the STATE column shows it.
 pub(crate) fn state(load_test: &LoadTest) -> &str {
-    let conditions = load_test.status.as_ref().map(|status| &status.conditions[..]).unwrap_or_default();
-    let succeeded = conditions.iter().find(|condition| condition.type_ == ConditionType::Succeeded);
-    succeeded.map_or("Waiting", |condition| &condition.reason)
+    let succeeded = load_test.status.as_ref().and_then(|status| find(status, ConditionType::Succeeded));
+    succeeded.map_or(State::Waiting.reason(), |condition| &condition.reason)
 }
 
 #[cfg(test)]

@@ -263,7 +263,7 @@ fn a_missing_source_is_waited_for_and_named_until_the_startup_deadline() {
     let mut scene = Scene::new();
     let source =
         std::mem::replace(&mut scene.world.source, Err("there is no ConfigMap `scripts`".to_owned()));
-    assert_eq!(scene.settle(), ["event Waiting", "status"]);
+    assert_eq!(scene.settle(), ["event SourceMissing", "status"]);
     scene.later(59);
     assert_eq!(scene.settle(), [""; 0]);
     let mut appeared = Scene { world: scene.world.clone(), settings: scene.settings.clone(), ..Scene::new() };
@@ -396,7 +396,7 @@ fn a_pod_that_ended_is_told_to_the_master_once() {
 fn a_name_that_is_somebody_elses_is_a_condition_and_nothing_is_made() {
     let mut scene = Scene::new();
     scene.world.conflict = Some("Job `checkout-1-master` is there already and is nobody's".to_owned());
-    assert_eq!(scene.settle(), ["event Waiting", "status"]);
+    assert_eq!(scene.settle(), ["event NameConflict", "status"]);
     let reconciling = &scene.world.status().unwrap().conditions[1];
     assert_eq!(reconciling.reason, "NameConflict");
     scene.later(61);

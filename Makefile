@@ -10,16 +10,22 @@ CACHE := .cache
 # Near the release's speed, without minutes of linking. `make bench` measures the real one.
 PROFILE := quick
 
+# Run by the newest CPython that pythons.sh likes; it needs nothing beside the standard library.
+CLUSTER_PYTHON = $$(scripts/pythons.sh | head -1 | cut -d' ' -f2-)
+# The target for the operator's image: no C library.
+MUSL := $(shell uname -m)-unknown-linux-musl
+
 # What the wheel is made of.
 RUST := Cargo.toml Cargo.lock $(wildcard */Cargo.toml) $(shell find api core runner/src -name '*.rs')
 PACKAGE := runner/pyproject.toml runner/README.md \
     $(shell find runner/python -name '*.py' -o -name '*.pyi' -o -name py.typed)
+OPERATOR := Cargo.toml Cargo.lock $(wildcard */Cargo.toml) $(shell find api core operator wire -name '*.rs')
 TARGET := Cargo.toml Cargo.lock examples/target/Cargo.toml $(shell find examples/target/src -name '*.rs')
 
-.PHONY: help install demo test test-long lint test-rust test-python bench generate clean
+.PHONY: help install demo cluster cluster-down images load test test-e2e test-long lint test-rust test-python bench generate clean
 
 help: ## What can be made.
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
 
 install: $(CACHE)/installed ## Leave a working .venv/bin/aiotest.
 	@echo "Installed: .venv/bin/aiotest ($$(.venv/bin/aiotest --version))"
@@ -27,7 +33,20 @@ install: $(CACHE)/installed ## Leave a working .venv/bin/aiotest.
 demo: $(CACHE)/installed $(CACHE)/bin/aiotest-example-target ## Run examples/quickstart against a small target; see it pass.
 	@.venv/bin/python scripts/demo.py
 
-test: lint test-rust test-python ## Everything that must pass before a change lands.
+cluster: ## Bring up a real Kubernetes on this machine; KUBECONFIG names another. NODES=2
+	scripts/need.sh python cluster images
+	@$(CLUSTER_PYTHON) -m e2e.cluster up --nodes $${NODES:-1}
+
+cluster-down: ## Take it away without a trace.
+	@$(CLUSTER_PYTHON) -m e2e.cluster down
+
+images: $(CACHE)/static/aiotest-operator $(CACHE)/static/wheels.stamp ## Build the operator's and the runner's image, and the tests' own.
+	@$(CLUSTER_PYTHON) -m e2e.cluster images
+
+load: images ## Bring the images to the running cluster.
+	@$(CLUSTER_PYTHON) -m e2e.cluster load
+
+test: lint test-rust test-python test-e2e ## Everything that must pass before a change lands.
 
 test-long: test ## make test, then properties and simulations with many more cases.
 	PROPTEST_CASES=4096 AIOTEST_SEEDS=20 cargo test --locked --workspace
@@ -46,6 +65,10 @@ test-rust: ## cargo test, without the interpreter.
 
 test-python: $(CACHE)/installed $(CACHE)/bin/aiotest-example-target ## pytest, on every CPython of this machine.
 	scripts/test-python.sh
+
+test-e2e: $(CACHE)/installed images ## Tests on a cluster; one that wasn't up is taken away afterwards. TESTS='-k quickstart'
+	scripts/need.sh cluster
+	scripts/test-e2e.sh $(TESTS)
 
 bench: $(CACHE)/bin/aiotest-example-target $(CACHE)/wheel-release ## Requests per CPU-second, beside wrk and Locust. ROUNDS=7
 	scripts/need.sh rust python bench
@@ -91,3 +114,14 @@ $(CACHE)/bin/aiotest-example-target: $(TARGET)
 	cargo build --locked --profile $(PROFILE) -p aiotest-example-target
 	@mkdir -p $(@D)
 	cp target/$(PROFILE)/aiotest-example-target $@
+
+# What goes into the images, compiled outside of them.
+$(CACHE)/static/aiotest-operator: $(OPERATOR)
+	scripts/need.sh images
+	CC_$(subst -,_,$(MUSL))=musl-gcc cargo build --locked --profile $(PROFILE) --target $(MUSL) -p aiotest-operator
+	@mkdir -p $(@D)
+	cp target/$(MUSL)/$(PROFILE)/aiotest-operator $@
+
+$(CACHE)/static/wheels.stamp: $(CACHE)/wheel e2e/cluster/wheels.py
+	.venv/bin/python -m e2e.cluster.wheels
+	@touch $@

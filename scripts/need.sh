@@ -49,6 +49,35 @@ need_python() {
         missing+=("CPython 3.11 or newer with its venv module (on Debian 12 and Ubuntu: apt install python3-venv)")
 }
 
+# What `make cluster` starts from Debian, and what builds the rest (e2e/cluster/go).
+need_cluster() {
+    if ! command -v go >/dev/null; then
+        missing+=("go: Go 1.25 or newer, from https://go.dev/dl")
+    fi
+    have cc build-essential
+    have openssl openssl
+    have etcd etcd-server
+    have containerd containerd
+    have runc runc
+    have iptables iptables
+    have conntrack conntrack
+    have ip iproute2
+    have unshare util-linux
+    [ -x /usr/lib/cni/ptp ] || [ -x /opt/cni/bin/ptp ] || package containernetworking-plugins ||
+        missing+=("the plugins of CNI (on Debian and Ubuntu: apt install containernetworking-plugins)")
+}
+
+# What builds images where no container engine runs, and the operator without a C library.
+need_images() {
+    need_rust
+    have buildah buildah
+    have mmdebstrap mmdebstrap
+    have musl-gcc musl-tools
+    local target=x86_64-unknown-linux-musl
+    [ -d "$(rustc --print sysroot)/lib/rustlib/$target" ] || rustup target add "$target" >&2 ||
+        missing+=("Rust's target $target: run \`rustup target add $target\`")
+}
+
 need_bench() {
     have wrk wrk
     have taskset util-linux

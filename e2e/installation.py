@@ -39,7 +39,17 @@ def install(cluster: Kubectl, *values: str) -> Operator:
     # The tag stays when the image changes, so the image's hash makes the pod anew.
     built = next(image for image in images.of_tests() if image.name == "aiotest-operator")
     settings = [*VALUES, f"podAnnotations.image=h{built.key()}", *values]
-    helm(cluster, "upgrade", "--install", RELEASE, str(CHART), "--wait", "--timeout=2m", *_set(settings))
+    helm(
+        cluster,
+        "upgrade",
+        "--install",
+        RELEASE,
+        str(CHART),
+        "--take-ownership",
+        "--wait",
+        "--timeout=2m",
+        *_set(settings),
+    )
     return Operator(kubectl)
 
 

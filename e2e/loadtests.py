@@ -58,7 +58,9 @@ def example(name: str, host: str) -> list[Json]:
     """The manifests of an example, aimed at `host`."""
     folder = layout.REPOSITORY / "examples" / name
     found: list[Json] = [
-        document for path in sorted(folder.glob("*.yaml")) for document in yaml.safe_load_all(path.read_text())
+        document
+        for path in sorted(folder.glob("*.yaml"))
+        for document in yaml.safe_load_all(path.read_text())
     ]
     for manifest in found:
         if manifest["kind"] == "LoadTest":

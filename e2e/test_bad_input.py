@@ -124,7 +124,10 @@ def test_pods_that_cannot_run_are_told_of_and_given_up(
         ({"aiotestfile": {}}, "exactly one of configMap and inline must be given"),
         ({"runners": 0}, "spec.runners"),
         ({"thresholds": [{"expr": "p95 < soon"}]}, "spec.thresholds[0].expr"),
-        ({"load": {"constant": {"users": 10, "spawnRate": 1, "duration": "5s"}}}, "users divided by spawnRate"),
+        (
+            {"load": {"constant": {"users": 10, "spawnRate": 1, "duration": "5s"}}},
+            "users divided by spawnRate",
+        ),
         ({"deadlines": {"run": "1s"}}, "deadlines.run must be at least"),
         ({"user": 3}, 'unknown field "spec.user"'),
     ],

@@ -15,7 +15,9 @@ from e2e.installation import Operator
 from e2e.kubernetes import Kubectl
 
 
-def test_a_deleted_runner_pod_is_replaced_and_the_gap_is_stated(namespace: Kubectl, operator: Operator) -> None:
+def test_a_deleted_runner_pod_is_replaced_and_the_gap_is_stated(
+    namespace: Kubectl, operator: Operator
+) -> None:
     counting = loadtests.begin(namespace, seconds=40, users=20)
     victim = loadtests.pods(namespace, "runner")[0]["metadata"]["name"]
     namespace("delete", "pod", victim, "--wait=false")
@@ -29,15 +31,19 @@ def test_a_deleted_runner_pod_is_replaced_and_the_gap_is_stated(namespace: Kubec
     assert loadtests.state(done) == "Passed", done["status"]["verdict"]
 
 
-@pytest.mark.skipif(foreign_cluster() is not None, reason="kills a process of the node, which must be this machine")
+@pytest.mark.skipif(
+    foreign_cluster() is not None, reason="kills a process of the node, which must be this machine"
+)
 def test_a_killed_master_goes_on_and_counts_exactly(namespace: Kubectl, operator: Operator) -> None:
     counting = loadtests.begin(namespace, seconds=25)
     master = loadtests.pods(namespace, "master")[0]
     os.kill(process_of(master), signal.SIGKILL)
     namespace.until(
         "pods",
-        lambda pod: pod["status"]["containerStatuses"][0]["restartCount"] == 1
-        and pod["status"]["containerStatuses"][0]["ready"],
+        lambda pod: (
+            pod["status"]["containerStatuses"][0]["restartCount"] == 1
+            and pod["status"]["containerStatuses"][0]["ready"]
+        ),
         name=master["metadata"]["name"],
         seconds=loadtests.AROUND,
     )
@@ -82,7 +88,9 @@ def test_a_deleted_load_test_sends_its_last_request_within_five_seconds(
     print(f"the last request came {moved - deleted:.1f} s after the deletion")
     assert moved - deleted <= 5
     namespace.wait("delete", "pod", "--selector=app.kubernetes.io/managed-by=aiotest-operator", seconds=90)
-    left = namespace("get", "jobs,services,secrets,pods", "--selector=app.kubernetes.io/managed-by", "--output=name")
+    left = namespace(
+        "get", "jobs,services,secrets,pods", "--selector=app.kubernetes.io/managed-by", "--output=name"
+    )
     assert left == ""
 
 

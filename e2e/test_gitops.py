@@ -44,7 +44,11 @@ def synced(namespace: Kubectl, manifests: list[Json]) -> list[str]:
     wrong = []
     for manifest in manifests:
         done = namespace.tried(
-            "apply", "--server-side", "--field-manager=gitops", "--force-conflicts", "--filename=-",
+            "apply",
+            "--server-side",
+            "--field-manager=gitops",
+            "--force-conflicts",
+            "--filename=-",
             stdin=json.dumps(manifest),
         )
         if done.returncode != 0:

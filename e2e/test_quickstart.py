@@ -83,12 +83,12 @@ def test_a_run_writes_no_more_than_it_has_to(namespace: Kubectl, operator: Opera
     done = loadtests.ended(namespace, seconds=loadtests.AROUND)
     version = done["metadata"]["resourceVersion"]
     namespace.wait("condition=Complete", "job/reads-1-master", "job/reads-1-runner", seconds=120)
-    assert namespace.get("loadtest", "reads")["metadata"]["resourceVersion"] == version, "idle means no writes"
+    assert namespace.get("loadtest", "reads")["metadata"]["resourceVersion"] == version, (
+        "idle means no writes"
+    )
     events = namespace("get", "events", "--field-selector=involvedObject.kind=LoadTest", "--output=name")
     reasons = [
-        event["reason"]
-        for event in namespace.list("events")
-        if event["involvedObject"]["kind"] == "LoadTest"
+        event["reason"] for event in namespace.list("events") if event["involvedObject"]["kind"] == "LoadTest"
     ]
     assert len(reasons) == len(set(reasons)), f"one event for each transition: {reasons} {events}"
     assert {"Running", "Passed"} <= set(reasons)

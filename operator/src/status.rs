@@ -49,7 +49,10 @@ pub(crate) fn differ_in_substance(one: &LoadTestStatus, other: &LoadTestStatus) 
 
 /// A transition between two: the new reason, and the sentence that says why. `None`: there is none to tell of. What a
 /// run waits for says more than that it waits.
-pub(crate) fn transition(before: Option<&LoadTestStatus>, after: &LoadTestStatus) -> Option<(String, String)> {
+pub(crate) fn transition(
+    before: Option<&LoadTestStatus>,
+    after: &LoadTestStatus,
+) -> Option<(String, String)> {
     let changed = |type_: ConditionType| {
         let reason = |status: &LoadTestStatus| find(status, type_).map(|condition| condition.reason.clone());
         let new = find(after, type_)?;

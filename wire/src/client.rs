@@ -1,5 +1,5 @@
-//! What a parent or an operator asks of the run's master, over the control port. Holds no state but the address and the token.
-//! Start at [`MasterClient::new`].
+//! What a parent or an operator asks of the run's master, over the control port. Holds no state but the address and
+//! the token. Start at [`MasterClient::new`].
 
 use std::time::Duration;
 
@@ -51,6 +51,17 @@ pub enum Error {
         /// What was asked.
         path: &'static str,
     },
+}
+
+impl Error {
+    /// Whether the same call may succeed later.
+    pub fn is_passing(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } => true,
+            Self::Refused { status, .. } => status.is_server_error(),
+            Self::Client(_) | Self::Unreadable { .. } | Self::TooLong { .. } => false,
+        }
+    }
 }
 
 /// A master that can be asked. Clones share its connections.

@@ -7,4 +7,5 @@
 pub mod client;
 mod patience;
 pub mod plan;
+pub mod refusal;
 pub mod server;

@@ -85,3 +85,6 @@ async fn converse(socket: TcpStream, router: Router, limits: Limits, mut ended: 
         let _ = connection.await;
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use aiotest_core::master::{Master as Core, MasterEvent};
 use aiotest_core::message::StopReason;
+use aiotest_wire::server::{self, Limits};
 use axum::Router;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
@@ -14,7 +15,6 @@ use tokio::time::timeout;
 
 use super::Command;
 use super::desk::Desk;
-use super::server::{self, Limits};
 use crate::outbox::Outbox;
 
 /// Runner processes keep one connection each; a flood from elsewhere may not take all descriptors.
@@ -55,8 +55,8 @@ pub(super) async fn drive(
 ) {
     let (end, ended) = watch::channel(false);
     let mut open = JoinSet::new();
-    open.spawn(server::serve(bound.control, control, CONTROL, ended.clone()));
-    open.spawn(server::serve(bound.metrics, metrics, METRICS, ended));
+    open.spawn(server::serve(bound.control, control, CONTROL, ended.clone(), crate::complain));
+    open.spawn(server::serve(bound.metrics, metrics, METRICS, ended, crate::complain));
     let whole = async {
         let exit_code = carry_out(&desk, &events).await;
         say_farewell(&desk, farewell).await;

@@ -6,10 +6,7 @@ mod desk;
 mod drive;
 mod exporter;
 mod memory;
-mod patience;
 mod ports;
-mod refusal;
-mod server;
 mod token;
 
 use std::io;

@@ -17,8 +17,8 @@ use serde_json::json;
 
 use super::desk::Desk;
 use super::exporter::{Exporter, Format};
-use super::refusal::{Message, Refusal};
 use super::token::Token;
+use aiotest_wire::refusal::{Message, Refusal};
 
 /// The control port: everything behind the token, also what is not there.
 pub(super) fn control(desk: Arc<Desk>, token: Token) -> Router {

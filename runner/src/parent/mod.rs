@@ -5,7 +5,6 @@
 
 pub(crate) mod child;
 pub(crate) mod interrupts;
-pub(crate) mod master_client;
 pub(crate) mod output;
 mod restarts;
 pub(crate) mod runners;

@@ -16,10 +16,10 @@ use aiotest_core::run::RunSpec;
 use clap::Parser;
 
 use crate::parent::interrupts::Interrupts;
-use crate::parent::master_client::{self, MasterClient};
 use crate::parent::output::{Output, Stream};
 use crate::parent::runners::{Runners, program};
 use crate::parent::with_causes;
+use aiotest_wire::client::{self as master_client, MasterClient};
 use session::{NOT_RUN, Order, Session};
 
 /// Exit code of a command line that cannot be used.

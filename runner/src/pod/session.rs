@@ -12,10 +12,10 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::parent::interrupts::Interrupts;
-use crate::parent::master_client::{self, MasterClient};
 use crate::parent::output::{Output, Stream};
 use crate::parent::supervise::{Event, Kind, Supervisor};
 use crate::parent::with_causes;
+use aiotest_wire::client::{self as master_client, MasterClient};
 
 /// Exit code of a pod none of whose processes can run.
 pub(super) const NOT_RUN: i32 = 3;

@@ -7,7 +7,6 @@ mod documents;
 mod figures;
 mod manifest;
 mod metrics;
-mod plan;
 mod progress;
 mod report_file;
 mod session;
@@ -21,7 +20,8 @@ use std::error::Error as StdError;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use aiotest_core::run::RunSpec;
+use aiotest_core::run::{RunIdentity, RunSpec};
+use aiotest_wire::plan;
 use clap::Parser;
 
 pub use progress::show_progress;
@@ -122,7 +122,10 @@ fn manifest_carried_out(arguments: &Arguments, python: &Path, output: &Output) -
     let stage = Stage::set(python).map_err(refuse(NOT_RUN))?;
     let aiotestfile = stage.write_sources(&manifest.files, &manifest.aiotestfile).map_err(refuse(NOT_RUN))?;
     let id = stage::random_hex(8).map_err(refuse(NOT_RUN))?;
-    let spec = plan::run_spec(&manifest.load_test, &id, &aiotestfile);
+    let name = manifest.load_test.metadata.name.clone().unwrap_or_default();
+    let run = RunIdentity { id, name, namespace: String::new(), number: 1 };
+    // The runners themselves are the processes here.
+    let spec = plan::run_spec(&manifest.load_test, run, 1, aiotestfile.display().to_string());
     carried_out(&spec, metrics, &stage, report_file, output)
 }
 

@@ -14,8 +14,8 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::figures::{count, milliseconds, percent, rate, span};
 use super::summary::summary;
-use crate::parent::master_client::{self, MasterClient};
 use crate::parent::output::{Output, Stream};
+use aiotest_wire::client::{self as master_client, MasterClient};
 
 /// How often the master is asked.
 const POLL: Duration = Duration::from_secs(1);

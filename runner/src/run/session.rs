@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use aiotest_core::message::RunState;
+use aiotest_core::message::{RunState, StopReason};
 use aiotest_core::report::Report;
 use aiotest_core::run::RunSpec;
 use tokio::sync::mpsc;
@@ -18,9 +18,9 @@ use super::progress::{self, News, Progress};
 use super::stage::{Ready, Stage};
 use crate::parent::child::{self, Child, Exit};
 use crate::parent::interrupts::Interrupts;
-use crate::parent::master_client::{self, MasterClient};
 use crate::parent::output::{Output, Stream};
 use crate::parent::supervise::{self, Event, Supervisor};
+use aiotest_wire::client::{self as master_client, MasterClient};
 
 /// How often a master that has just been started is looked at.
 const GLANCE: Duration = Duration::from_millis(20);
@@ -204,7 +204,7 @@ impl Session<'_> {
                 event = self.supervisor.next(), if processes => match event {
                     Some(Event::GivenUp { .. }) if alive == 1 => {
                         self.say("no runner process stays alive: the run is stopped");
-                        self.ask_to_stop("stopped");
+                        self.ask_to_stop(StopReason::Stopped);
                     }
                     Some(event) => alive -= self.pass_on(event),
                     None => processes = false,
@@ -216,7 +216,7 @@ impl Session<'_> {
                     interrupted = true;
                     let patience = super::figures::span(self.order.stop);
                     self.say(&format!("interrupted: open calls may end within {patience}; once more quits at once"));
-                    self.ask_to_stop("interrupted");
+                    self.ask_to_stop(StopReason::Interrupted);
                 }
             }
         }
@@ -240,7 +240,7 @@ impl Session<'_> {
         }
     }
 
-    fn ask_to_stop(&mut self, reason: &'static str) {
+    fn ask_to_stop(&mut self, reason: StopReason) {
         let client = self.client.clone();
         self.errand(async move { client.stop(reason).await });
     }

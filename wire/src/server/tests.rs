@@ -7,7 +7,7 @@ use axum::routing::{get, post};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::*;
-use crate::master::refusal::{BODY_BYTES, Message, Refusal};
+use crate::refusal::{BODY_BYTES, Message, Refusal};
 
 const LIMITS: Limits =
     Limits { header: Duration::from_secs(1), silence: Duration::from_secs(2), connections: 40 };
@@ -28,7 +28,7 @@ async fn port() -> (SocketAddr, watch::Sender<bool>, tokio::task::JoinHandle<()>
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (end, ended) = watch::channel(false);
-    (address, end, tokio::spawn(serve(listener, router, LIMITS, ended)))
+    (address, end, tokio::spawn(serve(listener, router, LIMITS, ended, |_| {})))
 }
 
 /// Sends `request` and reads until the peer closes. A reset is an empty answer.

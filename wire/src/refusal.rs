@@ -13,19 +13,20 @@ use serde::de::DeserializeOwned;
 use serde_json::json;
 
 /// The longest body that a port reads.
-pub(super) const BODY_BYTES: usize = 8 * 1024 * 1024;
+pub const BODY_BYTES: usize = 8 * 1024 * 1024;
 /// How long a whole body may take to arrive.
 const BODY: Duration = Duration::from_secs(10);
 
 /// A request that is refused, with the words for its sender.
 #[derive(Debug)]
-pub(super) struct Refusal {
+pub struct Refusal {
     status: StatusCode,
     error: String,
 }
 
 impl Refusal {
-    pub(super) fn new(status: StatusCode, error: impl Into<String>) -> Self {
+    /// With the words for whoever asked.
+    pub fn new(status: StatusCode, error: impl Into<String>) -> Self {
         Self { status, error: error.into() }
     }
 
@@ -41,7 +42,7 @@ impl IntoResponse for Refusal {
 }
 
 /// A JSON body: bounded in size before it is read and while it is, bounded in time, and parsed.
-pub(super) struct Message<T>(pub(super) T);
+pub struct Message<T>(pub T);
 
 impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Message<T> {
     type Rejection = Refusal;

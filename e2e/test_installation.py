@@ -1,0 +1,96 @@
+"""The chart on a real cluster: enough rights and no more, its own test, and nothing left behind."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from e2e import loadtests, target
+from e2e.cluster.__main__ import foreign_cluster
+from e2e.installation import NAMESPACE, RELEASE, Operator, helm, install
+from e2e.kubernetes import Json, Kubectl
+
+AUDIT = Path("/var/lib/aiotest-cluster/logs/audit.log")
+ACCOUNT = f"system:serviceaccount:{NAMESPACE}:"
+Call = tuple[str, str, str]
+
+
+@pytest.mark.skipif(foreign_cluster() is not None, reason="reads the API server's audit log")
+def test_every_right_of_the_operator_is_used_and_no_call_is_refused(
+    namespace: Kubectl, cluster: Kubectl, operator: Operator
+) -> None:
+    counting = target.start(namespace)
+    namespace.apply(loadtests.source(), loadtests.reads(counting.host, seconds=5))
+    loadtests.ended(namespace, seconds=5 + 2 * loadtests.AROUND)
+    granted = set(rights(cluster))
+    made, refused = calls()
+    # What the API server asks for by itself when an owner blocks deletion, and what only an edit in mid-run needs.
+    implicit = {("aiotest.dev", "loadtests/finalizers", "update")}
+    seldom = {("batch", "jobs", "patch"), ("", "events", "list"), ("events.k8s.io", "events", "patch")}
+    assert refused == []
+    assert made <= granted, "nothing is called that no rule grants"
+    assert granted - made - implicit - seldom == set(), "nothing is granted that is never called"
+
+
+def test_helm_test_runs_a_load_test_and_leaves_nothing(cluster: Kubectl, operator: Operator) -> None:
+    said = helm(cluster, "test", RELEASE, "--timeout", "3m")
+    assert "Succeeded" in said
+    assert operator.kubectl.list("loadtests") == []
+
+
+def test_an_uninstalled_chart_leaves_only_the_definition(cluster: Kubectl, operator: Operator) -> None:
+    helm(cluster, "uninstall", RELEASE, "--wait", "--timeout", "2m")
+    try:
+        mine = f"app.kubernetes.io/instance={RELEASE}"
+        kinds = (
+            "deployments,pods,services,serviceaccounts,configmaps,secrets,servicemonitors,roles,rolebindings,"
+            "clusterroles,clusterrolebindings"
+        )
+        left = cluster("get", kinds, "--all-namespaces", f"--selector={mine}", "--output=name")
+        assert left == ""
+        assert cluster.get("crd", "loadtests.aiotest.dev")
+    finally:
+        install(cluster)
+
+
+def rights(cluster: Kubectl) -> list[Call]:
+    """Group, resource and verb of everything that the operator's role grants."""
+    roles = cluster.list("clusterroles", f"app.kubernetes.io/instance={RELEASE}")
+    mine = [role for role in roles if "aggregationRule" not in role and not _is_aggregated(role)]
+    return [
+        (group, resource, verb)
+        for role in mine
+        for rule in role["rules"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+    ]
+
+
+def calls() -> tuple[set[Call], list[Json]]:
+    """What the operator called since the cluster is up, and what of it was forbidden."""
+    made: set[Call] = set()
+    refused: list[Json] = []
+    for line in AUDIT.read_text().splitlines():
+        entry: Json = json.loads(line)
+        if entry["user"]["username"] != f"{ACCOUNT}{account()}" or "objectRef" not in entry:
+            continue
+        reference = entry["objectRef"]
+        resource = "/".join(filter(None, [reference["resource"], reference.get("subresource")]))
+        made.add((reference.get("apiGroup", ""), resource, entry["verb"]))
+        # A namespace that is going refuses new events and status; that is no missing right.
+        if entry.get("annotations", {}).get("authorization.k8s.io/decision") == "forbid":
+            refused.append(entry)
+    return made, refused
+
+
+def account() -> str:
+    """The operator's service account."""
+    return "aiotest-operator"
+
+
+def _is_aggregated(role: Json) -> bool:
+    return any(key.startswith("rbac.authorization.k8s.io/aggregate-to") for key in role["metadata"]["labels"])
+

@@ -84,7 +84,8 @@ def foreign_cluster() -> str | None:
     if not configured:
         return None
     path = Path(configured)
-    return None if path.exists() and layout.API_SERVER in path.read_text() else configured
+    of_a_clone = path.parts[-3:] == layout.KUBECONFIG.parts[-3:]
+    return None if of_a_clone or (path.exists() and layout.API_SERVER in path.read_text()) else configured
 
 
 COMMANDS = {

@@ -50,9 +50,11 @@ def down() -> None:
     """End every process that `up` wrote down, and take away links, control groups and files."""
     state = State.read()
     if state is not None:
-        # The nodes first, and in reverse: each ends everything that runs in it.
-        for process in reversed(state.processes):
-            end(process)
+        # The nodes first: each ends everything that runs in it. The API server would wait for their watches.
+        nodes = [process for process in state.processes if process.name.startswith("node-")]
+        end(nodes)
+        end([process for process in state.processes if process not in nodes])
+        say("its processes have ended")
     network.remove()
     node.remove_cgroups()
     if layout.STATE.exists():

@@ -36,17 +36,16 @@ def start(state: State, programs: Path, number: int, nodes: int) -> None:
     _make_cgroup(number)
     _credentials(number)
     settings = _write_settings(number, programs)
-    # Its parent outside waits, and takes it along when it is killed.
+    # The one outside hears no TERM; it waits for the first inside, and takes it along when it is killed.
     command = ["unshare", "--mount", "--propagation=private", "--net", "--pid", "--fork", "--mount-proc"]
     command += ["--kill-child", sys.executable, "-I", str(INIT), str(settings)]
     name = layout.node_name(number)
     outside = state.start(name, command, stdin=subprocess.PIPE)
-    wait_until(
-        f"the first process of {name} runs (see {log_file(name)})", 10, lambda: _init(outside.pid) is not None
-    )
-    init = _init(outside.pid)
-    assert init is not None, "just seen"
-    network.connect(number, init, nodes)
+    children = Path(f"/proc/{outside.pid}/task/{outside.pid}/children")
+    wait_until(f"{name} has a first process (see {log_file(name)})", 10, lambda: children.read_text() != "")
+    first = int(children.read_text())
+    state.note(f"{name} inside", first)
+    network.connect(number, first, nodes)
     assert outside.stdin is not None, "it is a pipe"
     outside.stdin.write(b"go\n")
     outside.stdin.close()
@@ -72,11 +71,6 @@ def _removed(group: Path) -> bool:
     except OSError:
         return False
     return True
-
-
-def _init(pid: int) -> int | None:
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return int(children[0]) if children else None
 
 
 def _make_cgroup(number: int) -> None:

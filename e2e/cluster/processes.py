@@ -15,10 +15,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from e2e.cluster import layout
-from e2e.cluster.shell import ClusterError, say
+from e2e.cluster.shell import ClusterError
 
-# What a process gets between TERM and KILL.
-GRACE = 15.0
+# What processes get between TERM and KILL, in seconds.
+GRACE = 10.0
 
 
 @dataclass(frozen=True)
@@ -70,12 +70,16 @@ class State:
             child = subprocess.Popen(
                 command, stdin=stdin, stdout=log, stderr=log, cwd="/", start_new_session=True
             )
-        started = _stat(child.pid)
-        if started is None:
-            raise ClusterError(f"{name} ended at once; see {log_file(name)}")
-        self.processes.append(Process(name, child.pid, started))
-        self.write()
+        self.note(name, child.pid)
         return child
+
+    def note(self, name: str, pid: int) -> None:
+        """Write down a process of ours that runs."""
+        started = _stat(pid)
+        if started is None:
+            raise ClusterError(f"{name} ended at once; see {layout.LOGS}")
+        self.processes.append(Process(name, pid, started))
+        self.write()
 
     def dead(self) -> list[str]:
         """The names of the processes that have ended by themselves."""
@@ -87,18 +91,20 @@ def log_file(name: str) -> Path:
     return layout.LOGS / f"{name}.log"
 
 
-def end(process: Process) -> None:
-    """TERM, and KILL when that is not heard; returns when the process is gone."""
-    for number, patience in ((signal.SIGTERM, GRACE), (signal.SIGKILL, GRACE)):
-        if not process.alive():
-            return
-        os.kill(process.pid, number)
-        deadline = time.monotonic() + patience
-        while process.alive() and time.monotonic() < deadline:
-            _collect(process.pid)
+def end(processes: list[Process]) -> None:
+    """TERM to all, and KILL to those that don't hear it; returns when they are gone."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        for process in processes:
+            if process.alive():
+                os.kill(process.pid, number)
+        deadline = time.monotonic() + GRACE
+        while any(process.alive() for process in processes) and time.monotonic() < deadline:
+            for process in processes:
+                _collect(process.pid)
             time.sleep(0.02)
-    if process.alive():
-        say(f"{process.name} (pid {process.pid}) cannot be killed")
+    for process in processes:
+        if process.alive():
+            raise ClusterError(f"{process.name} (pid {process.pid}) cannot be killed")
 
 
 def _collect(pid: int) -> None:

@@ -41,6 +41,7 @@ cluster-down: ## Take it away without a trace.
 	@$(CLUSTER_PYTHON) -m e2e.cluster down
 
 images: $(CACHE)/static/aiotest-operator $(CACHE)/static/wheels.stamp ## Build the operator's and the runner's image, and the tests' own.
+	scripts/need.sh images
 	@$(CLUSTER_PYTHON) -m e2e.cluster images
 
 load: images ## Bring the images to the running cluster.

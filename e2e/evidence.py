@@ -5,7 +5,7 @@ from __future__ import annotations
 from e2e.kubernetes import Kubectl
 
 LINES_OF_POD = 60
-LINES_OF_OPERATOR = 120
+LINES_OF_OPERATOR = 40
 OPERATOR = "app.kubernetes.io/name=aiotest-operator"
 
 
@@ -20,13 +20,22 @@ def of(kubectl: Kubectl, operator: Kubectl | None) -> str:
         parts.append(_part(kubectl, f"state of {pod}", "describe", pod, "--show-events=false"))
         log = ["logs", pod, "--all-containers", "--prefix", f"--tail={LINES_OF_POD}"]
         parts.append(_part(kubectl, f"log of {pod}", *log))
-        if kubectl("get", pod, "--output=jsonpath={.status.containerStatuses[*].restartCount}").strip(" 0"):
+        restarts = kubectl.tried("get", pod, "--output=jsonpath={.status.containerStatuses[*].restartCount}")
+        if restarts.stdout.strip(" 0"):
             parts.append(_part(kubectl, f"log of {pod}, before its restart", *log, "--previous"))
     if operator is not None:
         parts.append(_part(operator, "the operator's pods", "get", "pods", "--output=wide"))
-        log = ["logs", f"--selector={OPERATOR}", "--prefix", f"--tail={LINES_OF_OPERATOR}"]
-        parts.append(_part(operator, "the operator's log", *log))
+        parts.append(_log_about(kubectl.namespace, operator))
     return "\n".join(part for part in parts if part)
+
+
+def _log_about(namespace: str, operator: Kubectl) -> str:
+    """The operator's last lines that name the namespace, and its last warnings."""
+    log = operator.tried("logs", f"--selector={OPERATOR}", "--tail=-1")
+    ours = [line for line in log.stdout.splitlines() if namespace in line or '"INFO"' not in line]
+    return "\n".join(
+        ["=== the operator's log, what names the namespace", *ours[-LINES_OF_OPERATOR:], log.stderr]
+    )
 
 
 def _part(kubectl: Kubectl, title: str, *arguments: str) -> str:

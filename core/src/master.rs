@@ -4,6 +4,7 @@
 //! [`Master::poll_event`] until there is none, then [`Master::poll_timeout`]. Sends nothing of itself: the answer to a
 //! report is the whole of what a process has to know. Start at [`Master::handle_report`].
 
+mod adoption;
 mod checkpoint;
 mod course;
 mod gap;
@@ -107,6 +108,14 @@ pub struct Master {
     epoch: u64,
     /// Of the specification in force.
     generation: u64,
+    /// The highest that a process had heard of before this master forgot it.
+    heard_generation: u64,
+    /// It began with no checkpoint, so as long as it waits there may be a run to take over.
+    adoptable: bool,
+    /// Until then processes of a run that was taken over are expected to say what they heard.
+    adopting: Option<Tick>,
+    /// When this master took over a run of which it knew nothing.
+    forgotten_at: Option<Tick>,
     state: RunState,
     start: Option<Tick>,
     stop: Option<Stop>,
@@ -145,6 +154,10 @@ impl Master {
             classes: names,
             epoch,
             generation: 0,
+            heard_generation: 0,
+            adoptable: true,
+            adopting: None,
+            forgotten_at: None,
             state: RunState::Waiting,
             start: None,
             stop: None,
@@ -172,10 +185,14 @@ impl Master {
 
     /// Takes a report in and answers it. Poll for events and the timeout next, also after a refusal.
     pub fn handle_report(&mut self, now: Tick, report: &Report) -> Result<Assignment, Refusal> {
+        self.adopt(now, report);
         self.admit(report)?;
+        self.learn(report)?;
         let id = report.from.clone();
         if !self.members.contains_key(&id) && self.state != RunState::Ended {
-            self.members.insert(id.clone(), Member::new(now));
+            let known = report.epoch.is_none();
+            let last_merged = self.start.filter(|_| !known).unwrap_or(now);
+            self.members.insert(id.clone(), Member { known, last_merged, ..Member::new(now) });
             self.share_anew(now);
         }
         if let Some(known) = self.members.get_mut(&id) {
@@ -246,7 +263,7 @@ impl Master {
     /// the first ramp ends when they reach the new target. A new duration moves the stop; one that is already over
     /// stops the load after [`LEAD`]. Once the load is being stopped, only thresholds change anything.
     pub fn handle_spec(&mut self, now: Tick, live: &LiveSpec) -> Result<u64, InvalidRun> {
-        if self.generation < live.generation {
+        if self.generation < live.generation && self.heard_generation <= live.generation {
             self.obey(now, live)?;
             self.generation = live.generation;
             self.handle_timeout(now);
@@ -297,10 +314,10 @@ impl Master {
         let stop = self.stop.map(|stop| stop.at);
         match self.state {
             RunState::Waiting => silence.into_iter().chain(stop).chain([startup]).min(),
-            RunState::Running => [silence, complete, stop, self.settle_at, self.shape.poll_timeout()]
-                .into_iter()
-                .flatten()
-                .min(),
+            RunState::Running => {
+                let settle = self.adopting.or(self.settle_at);
+                [silence, complete, stop, settle, self.shape.poll_timeout()].into_iter().flatten().min()
+            }
             RunState::Draining => silence.into_iter().chain(self.last_moment()).min(),
             RunState::Ended => None,
         }
@@ -360,6 +377,7 @@ impl Master {
         Assignment {
             version: VERSION,
             epoch: self.epoch,
+            run: self.spec.run.id.clone(),
             now,
             acknowledged: self.members.get(id).map_or(0, |member| member.acknowledged),
             send_full,
@@ -371,7 +389,7 @@ impl Master {
             start_complete: self.start_complete,
             stop: self.stop,
             users: self.users(),
-            generation: self.generation,
+            generation: self.generation.max(self.heard_generation),
         }
     }
 

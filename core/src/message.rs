@@ -81,6 +81,10 @@ pub struct Report {
     /// clock.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stopped_at: Option<Tick>,
+    /// What it heard last, `now` as it reckons the master's clock to be; only in reports that follow an unanswered one,
+    /// for a master that was replaced and remembers nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub heard: Option<Box<Assignment>>,
 }
 
 /// Users of one class in one process.
@@ -146,6 +150,9 @@ pub struct Assignment {
     pub version: u32,
     /// Names this life of the run.
     pub epoch: u64,
+    /// The run's id.
+    #[serde(default)]
+    pub run: String,
     /// The master's clock when it answered.
     pub now: Tick,
     /// The highest report number that has been merged.
@@ -303,7 +310,8 @@ pub struct Status {
     pub exit_code: Option<u8>,
 }
 
-/// Why a report was not taken. The process must stop its load and end.
+/// Why a report was not taken. The process must stop its load and end, unless the refusal [is
+/// passing](Refusal::is_passing).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[serde(rename_all = "snake_case")]
 pub enum Refusal {
@@ -320,6 +328,14 @@ pub enum Refusal {
         theirs: u64,
         /// The master's epoch.
         ours: u64,
+    },
+    /// The report belongs to a life of the run that the master has no memory of, and does not say what was heard in it.
+    #[error(
+        "the master was replaced and knows nothing of epoch {theirs}: it has to be told what was heard last"
+    )]
+    Forgotten {
+        /// The report's epoch.
+        theirs: u64,
     },
     /// A later incarnation of the process has joined.
     #[error("{process} has been replaced by its incarnation {by}")]
@@ -340,6 +356,13 @@ pub enum Refusal {
     /// The name cannot be a runner's, or there are more processes than a run may have.
     #[error("no place for process {0}")]
     NoPlace(String),
+}
+
+impl Refusal {
+    /// Whether the same process is to report again: this is as if there had been no answer.
+    pub fn is_passing(&self) -> bool {
+        matches!(self, Self::Forgotten { .. })
+    }
 }
 
 #[cfg(test)]

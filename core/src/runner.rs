@@ -16,6 +16,7 @@ use std::time::Duration;
 use crate::message::{
     Assignment, ClassUsers, Health, ProcessId, ProcessState, Refusal, Report, RunState, Stop, VERSION,
 };
+use crate::share::ShareRow;
 use crate::stats::Statistics;
 use crate::tick::Tick;
 use clock::MasterClock;
@@ -108,6 +109,8 @@ pub struct Runner {
     sent_total: u64,
     next_report: Tick,
     sent_at: Option<Tick>,
+    /// The last call had no answer: it may be another master that takes the next one.
+    unanswered: bool,
     completed: bool,
     /// Every user has ended, and then measurements were taken once more.
     settled: Settled,
@@ -161,6 +164,7 @@ impl Runner {
             sent_total: 0,
             next_report: now,
             sent_at: None,
+            unanswered: false,
             completed: false,
             settled: Settled::No,
             left_told: false,
@@ -172,10 +176,15 @@ impl Runner {
         if self.phase == Phase::Ended || assignment.version != VERSION {
             return;
         }
-        let known = self.assignment.as_ref();
-        if known.is_some_and(|known| known.epoch != assignment.epoch) {
-            return;
+        if self.assignment.as_ref().is_some_and(|known| known.epoch != assignment.epoch) {
+            if self.phase != Phase::Waiting {
+                return;
+            }
+            // Another master waits for the start of the run in the place of the one before, by a clock of its own.
+            self.assignment = None;
+            self.clock = MasterClock::default();
         }
+        let known = self.assignment.as_ref();
         self.outbox.acknowledge(assignment.acknowledged);
         if self.outbox.unacknowledged().is_none() {
             self.sent_at = None;
@@ -183,6 +192,7 @@ impl Runner {
         if known.is_some_and(|known| assignment.now < known.now) {
             return;
         }
+        self.unanswered = false;
         self.clock.learn(assignment.now, received_at);
         let lease = sent_at + self.dead_man;
         self.lease_until = self.lease_until.max(Some(lease));
@@ -219,6 +229,7 @@ impl Runner {
 
     /// The master could not be reached, or did not answer in time: the report goes out again soon.
     pub fn handle_no_answer(&mut self, now: Tick) {
+        self.unanswered = true;
         if self.sent_at.take().is_some() {
             self.next_report = now + BRISK;
         }
@@ -281,7 +292,7 @@ impl Runner {
         self.sent_at = Some(now);
         self.next_report = now + self.interval(now);
         if let Some(report) = self.outbox.unacknowledged() {
-            return Some(report.clone());
+            return Some(Report { heard: self.heard(now), ..report.clone() });
         }
         let health = std::mem::take(&mut self.health);
         self.left_told |= self.state() == ProcessState::Left;
@@ -299,7 +310,18 @@ impl Runner {
             stopped_at: self.stopped_at,
             ..Report::default()
         };
-        Some(self.outbox.close(report))
+        let report = self.outbox.close(report);
+        Some(Report { heard: self.heard(now), ..report })
+    }
+
+    /// For a master that remembers nothing. A part of the load that is not obeyed may be somebody else's by now.
+    fn heard(&self, now: Tick) -> Option<Box<Assignment>> {
+        let known = self.assignment.as_ref().filter(|_| self.unanswered)?;
+        let mut heard = Assignment { now: self.clock.master(now)?, ..known.clone() };
+        if self.phase != Phase::Running {
+            heard.share.rows.fill(ShareRow::default());
+        }
+        Some(Box::new(heard))
     }
 
     /// When to wake up at the latest; `None` once the process has been told to end.

@@ -30,6 +30,9 @@ pub struct Checkpoint {
     classes: Vec<String>,
     epoch: u64,
     at: Tick,
+    heard_generation: u64,
+    adopting: Option<Tick>,
+    forgotten_at: Option<Tick>,
     live: LiveSpec,
     state: RunState,
     start: Option<Tick>,
@@ -63,6 +66,7 @@ pub(super) struct Kept {
 /// What a checkpoint says beyond living processes' measurements, for comparison: another value is a new decision.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Decisions {
+    epoch: u64,
     state: RunState,
     start: Option<Tick>,
     stop: Option<Stop>,
@@ -117,6 +121,9 @@ impl Master {
             classes: self.classes.clone(),
             epoch: self.epoch,
             at: now,
+            heard_generation: self.heard_generation,
+            adopting: self.adopting,
+            forgotten_at: self.forgotten_at,
             live: LiveSpec::of(&self.spec, self.generation),
             state: self.state,
             start: self.start,
@@ -138,6 +145,7 @@ impl Master {
     /// Says when a checkpoint has to be written: whenever this is another than when the last one was.
     pub fn decisions(&self) -> Decisions {
         Decisions {
+            epoch: self.epoch,
             state: self.state,
             start: self.start,
             stop: self.stop,
@@ -200,6 +208,10 @@ impl Master {
         let member = |kept: Kept| (kept.id.clone(), Member::restored(kept, whole, begun, now));
         master.members = checkpoint.members.into_iter().map(member).collect();
         master.patience = now + master.spec.dead_man + SILENCE_MARGIN;
+        master.adoptable = false;
+        master.adopting = checkpoint.adopting.map(|_| master.patience);
+        master.heard_generation = checkpoint.heard_generation;
+        master.forgotten_at = checkpoint.forgotten_at;
         master.merge_all();
         master.go_on(now);
         Ok(master)
@@ -208,7 +220,8 @@ impl Master {
     /// Whether some process that was alive before a restart has not told what it measured yet: until then the
     /// statistics are less than they were.
     pub fn is_learning(&self) -> bool {
-        self.present().any(|(_, member)| !member.known)
+        let ended = self.state == RunState::Ended;
+        !ended && (self.adopting.is_some() || self.present().any(|(_, member)| !member.known))
     }
 
     /// Takes up what a fresh process has to do for the state it is in.

@@ -98,16 +98,20 @@ impl Master {
 
     /// Shares the load among those who are here, after somebody came or went. At most one change in a short time.
     pub(super) fn check_members(&mut self, now: Tick) {
-        let Some(due) = self.settle_at.filter(|_| self.state == RunState::Running) else { return };
+        if self.state != RunState::Running || self.is_adopting(now) {
+            return;
+        }
+        if self.adopting.is_some() {
+            return self.end_adoption(now);
+        }
+        let Some(due) = self.settle_at else { return };
         let ready = self.settled_at.map_or(due, |settled| due.max(settled + SETTLE));
         if now < ready {
             self.settle_at = Some(ready);
             return;
         }
         self.settle_at = None;
-        let here = |member: &Member| !matches!(member.state, ProcessState::Left);
-        let members: Vec<ProcessId> =
-            self.present().filter(|(_, member)| here(member)).map(|(id, _)| id.clone()).collect();
+        let members = self.sharers();
         let version = self.layout.plan().version;
         self.layout.change(now + LEAD, &members, 0 < version);
         if version != self.layout.plan().version {
@@ -115,9 +119,15 @@ impl Master {
         }
     }
 
+    /// Those who have a part of the load.
+    pub(super) fn sharers(&self) -> Vec<ProcessId> {
+        let here = |member: &Member| !matches!(member.state, ProcessState::Left);
+        self.present().filter(|(_, member)| here(member)).map(|(id, _)| id.clone()).collect()
+    }
+
     /// Gives what was set aside, once the others have given it up.
     pub(super) fn check_grant(&mut self, now: Tick) {
-        if self.state == RunState::Running && self.layout.holds() {
+        if self.state == RunState::Running && self.adopting.is_none() && self.layout.holds() {
             let shrunk = |(id, member): (&ProcessId, &Member)| {
                 self.layout.has_shrunk(id, now, member.plan_version, member.live())
             };
@@ -128,7 +138,8 @@ impl Master {
     }
 
     pub(super) fn check_shape(&mut self, now: Tick) {
-        let Some(start) = self.start.filter(|_| self.state == RunState::Running) else { return };
+        let on = self.state == RunState::Running && self.adopting.is_none();
+        let Some(start) = self.start.filter(|_| on) else { return };
         if let Some(deadline) = self.shape.due(now, start) {
             self.events.push_back(MasterEvent::AskShape { run_time: now.since(start), deadline });
         }
@@ -181,7 +192,7 @@ impl Master {
     }
 
     pub(super) fn check_end(&mut self, now: Tick) {
-        if self.state != RunState::Draining {
+        if self.state != RunState::Draining || self.is_adopting(now) {
             return;
         }
         let over = self.last_moment().is_some_and(|last| last <= now);

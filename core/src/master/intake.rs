@@ -17,9 +17,7 @@ impl Master {
         if report.version != VERSION {
             return Err(Refusal::Version { theirs: report.version });
         }
-        if let Some(theirs) = report.epoch.filter(|epoch| *epoch != self.epoch) {
-            return Err(Refusal::StaleEpoch { theirs, ours: self.epoch });
-        }
+        self.admit_epoch(report)?;
         let short = |names: &[String]| names.join(", ").chars().take(200).collect();
         if report.classes != self.classes {
             return Err(Refusal::Classes { theirs: short(&report.classes), ours: short(&self.classes) });

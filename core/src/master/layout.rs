@@ -81,12 +81,7 @@ impl Layout {
     /// From `at` on the load is shared by `members`. Those who had no part get theirs later, once
     /// [`Self::grant`] says so, where `hold` is set. Does nothing if nothing changes.
     pub(super) fn change(&mut self, at: Tick, members: &[ProcessId], hold: bool) {
-        let wanted: BTreeSet<&ProcessId> = members.iter().collect();
-        let stay = self.slots.iter().filter(|slot| wanted.contains(&slot.id));
-        let mut next: Vec<(ProcessId, bool)> = stay.map(|slot| (slot.id.clone(), slot.held)).collect();
-        let stayed = next.len();
-        let known: BTreeSet<ProcessId> = next.iter().map(|(id, _)| id.clone()).collect();
-        next.extend(members.iter().filter(|id| !known.contains(id)).map(|id| (id.clone(), hold)));
+        let (next, stayed) = self.with_members(members, hold);
         if stayed == self.slots.len() && next.len() == stayed {
             return;
         }
@@ -95,6 +90,43 @@ impl Layout {
         if joined && hold {
             self.shrunk_by = self.plan.version;
         }
+    }
+
+    /// As [`Self::change`], also where nobody came or went: everybody's part is told anew.
+    pub(super) fn renew(&mut self, at: Tick, members: &[ProcessId]) {
+        let (next, _) = self.with_members(members, true);
+        self.go_on(at, next);
+        self.shrunk_by = self.plan.version;
+    }
+
+    /// The slots for `members`, those who have one first, and how many these are.
+    fn with_members(&self, members: &[ProcessId], hold: bool) -> (Vec<(ProcessId, bool)>, usize) {
+        let wanted: BTreeSet<&ProcessId> = members.iter().collect();
+        let stay = self.slots.iter().filter(|slot| wanted.contains(&slot.id));
+        let mut next: Vec<(ProcessId, bool)> = stay.map(|slot| (slot.id.clone(), slot.held)).collect();
+        let stayed = next.len();
+        let known: BTreeSet<ProcessId> = next.iter().map(|(id, _)| id.clone()).collect();
+        next.extend(members.iter().filter(|id| !known.contains(id)).map(|id| (id.clone(), hold)));
+        (next, stayed)
+    }
+
+    /// Takes one process' word for its part, and for a plan that is later than what is known. Of ramps that it has not
+    /// heard of it has no part, until everybody's is told anew.
+    pub(super) fn learn(&mut self, id: &ProcessId, plan: &Plan, share: &Share) {
+        if self.plan.version < plan.version {
+            let before = std::mem::replace(&mut self.plan, plan.clone());
+            for slot in &mut self.slots {
+                slot.rows = fitted(&before, &slot.rows, &self.plan);
+                slot.held = slot.rows.last().is_some_and(|row| row.held || row.of == 0);
+            }
+        }
+        let rows = fitted(plan, &share.rows, &self.plan);
+        // One without a part waits until the others have given its part up, as a joiner does.
+        let held = rows.last().is_some_and(|row| row.held || row.of == 0);
+        self.slots.retain(|slot| slot.id != *id);
+        self.slots.push(Slot { id: id.clone(), held, rows });
+        let position = |slot: &Slot| slot.rows.last().map(|row| (row.of == 0, row.position));
+        self.slots.sort_by_key(position);
     }
 
     /// Whether a part is set aside.
@@ -201,6 +233,15 @@ impl Layout {
         let row = |slot: &Slot| Some((slot.id.clone(), slot.rows.last()?.classes(users)));
         self.slots.iter().filter_map(row).filter(|(_, row)| !row.is_empty()).collect()
     }
+}
+
+/// The rows of one plan's ramps for those of another.
+fn fitted(of: &Plan, rows: &[ShareRow], plan: &Plan) -> Vec<ShareRow> {
+    let row = |ramp: &Ramp| {
+        let at = of.ramps.iter().position(|known| known.version == ramp.version)?;
+        rows.get(at).cloned()
+    };
+    plan.ramps.iter().map(|ramp| row(ramp).unwrap_or_default()).collect()
 }
 
 #[cfg(test)]

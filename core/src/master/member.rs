@@ -17,7 +17,7 @@ pub(super) struct Member {
     /// The highest report number that was merged.
     pub(super) acknowledged: u64,
     /// The highest report number that was seen.
-    newest: u64,
+    pub(super) newest: u64,
     pub(super) state: ProcessState,
     pub(super) plan_version: u64,
     pub(super) users: Vec<ClassUsers>,

@@ -19,19 +19,18 @@ impl Master {
             ..self.spec.clone()
         };
         spec.check_numbers()?;
-        let known = match (&self.spec.load, &spec.load) {
-            (Load::Constant(known), Load::Constant(_)) => Some(*known),
-            (Load::Shape, Load::Shape) => None,
+        match (&self.spec.load, &spec.load) {
+            (Load::Constant(_), Load::Constant(_)) | (Load::Shape, Load::Shape) => {}
             (Load::Constant(_), Load::Shape) => return Err(InvalidRun::Form { began: "constant" }),
             (Load::Shape, Load::Constant(_)) => return Err(InvalidRun::Form { began: "shape" }),
-        };
+        }
         if self.state == RunState::Ended {
             // Its report is made.
             return Ok(());
         }
         self.spec = spec;
-        if let (Some(known), Load::Constant(load)) = (known, self.spec.load.clone()) {
-            self.go_to(now, known, load);
+        if let Load::Constant(load) = self.spec.load {
+            self.go_to(now, load);
         }
         self.move_stop(now);
         self.set_marks(now);
@@ -39,13 +38,18 @@ impl Master {
     }
 
     /// A new target or rate.
-    fn go_to(&mut self, now: Tick, known: Constant, load: Constant) {
+    pub(super) fn go_to(&mut self, now: Tick, load: Constant) {
         let Some(start) = self.start.filter(|_| self.state == RunState::Running) else { return };
+        if self.adopting.is_some() {
+            // Only when it is known who has what.
+            return;
+        }
         let at = start.max(now + LEAD);
-        let line_ends = self.layout.plan().ramps.last().map(Ramp::end);
-        let rate_matters = line_ends.is_some_and(|end| at < end);
-        let same_rate = known.spawn_rate.to_bits() == load.spawn_rate.to_bits();
-        if known.users == load.users && (same_rate || !rate_matters) {
+        let same = |line: &Ramp| {
+            let same_rate = line.rate.to_bits() == load.spawn_rate.to_bits();
+            line.to == load.users && (same_rate || line.end() <= at)
+        };
+        if self.layout.plan().ramps.last().is_some_and(same) {
             return;
         }
         if now < start {

@@ -142,7 +142,22 @@ impl Master {
     }
 
     fn notes(&self) -> Vec<String> {
-        self.shape.notes()
+        let mut notes = self.shape.notes();
+        if let (Some(at), Some(start)) = (self.forgotten_at, self.start) {
+            notes.push(format!(
+                "the master was replaced {} s after the start and its memory was lost: what runner processes that \
+                 had ended by then measured is missing, and is in no gap",
+                at.since(start).as_secs()
+            ));
+        }
+        if self.generation < self.heard_generation {
+            notes.push(format!(
+                "the master that took over was not told generation {} of the specification: thresholds and deadlines \
+                 are those with which the run began",
+                self.heard_generation
+            ));
+        }
+        notes
     }
 
     /// How long the load was on; `None` if it never was.

@@ -256,7 +256,7 @@ prop_compose! {
     ) -> Assignment {
         let tick = Tick::from_micros;
         Assignment {
-            version, epoch, now: tick(now), acknowledged, send_full, users, generation: now,
+            version, epoch, run: "a".into(), now: tick(now), acknowledged, send_full, users, generation: now,
             state: [RunState::Waiting, RunState::Running, RunState::Draining, RunState::Ended][state.min(3)],
             start: start.map(tick),
             plan: Plan { version: epoch, ramps: ramps.into_iter().map(|(at, since, from, to, rate)| Ramp {

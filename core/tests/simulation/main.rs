@@ -82,6 +82,16 @@ fn with_everybody_dying_every_promise_is_kept() {
 }
 
 #[test]
+fn with_a_master_that_is_lost_with_all_it_knew_every_promise_is_kept() {
+    let faults = Faults { amnesia: 0.7, edit: 0.0, ..Faults::crashes() };
+    every_seed_keeps_every_promise(80, |seed| Scenario { faults, ..Scenario::drawn(seed) });
+    let faults = Faults { crash: 0.05, amnesia: 0.5, ..Faults::network() };
+    every_seed_keeps_every_promise(80, |seed| Scenario { faults, ..Scenario::drawn(seed) });
+    let faults = Faults { crash: 0.05, amnesia: 0.5, ..Faults::everything() };
+    every_seed_keeps_every_promise(40, |seed| Scenario { faults, ..Scenario::drawn(seed) });
+}
+
+#[test]
 fn with_a_load_that_is_edited_every_promise_is_kept() {
     let faults = Faults { edit: 0.1, ..Faults::default() };
     every_seed_keeps_every_promise(40, |seed| Scenario { faults, ..Scenario::drawn(seed) });

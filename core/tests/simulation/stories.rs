@@ -35,7 +35,7 @@ impl World {
     /// Until the start instant, and so much longer.
     #[track_caller]
     fn play_from_start(&mut self, time: Duration) {
-        self.run_until(|world| world.master.status(world.now).elapsed.is_some()).unwrap();
+        self.run_until(|world| world.master.status(world.master_now()).elapsed.is_some()).unwrap();
         self.play(time);
     }
 
@@ -134,7 +134,7 @@ fn a_process_that_was_only_cut_off_comes_back_with_all_it_measured() {
 fn an_interrupted_run_drains_and_is_cancelled() {
     let mut world = quickstart();
     world.play_from_start(seconds(8));
-    world.master.handle_stop(world.now, StopReason::Interrupted);
+    world.master.handle_stop(world.master_now(), StopReason::Interrupted);
     let stopped = world.now;
     world.run_until(|world| world.users() == [0, 0]).unwrap();
     assert!(world.now - stopped <= seconds(6));
@@ -187,6 +187,25 @@ fn a_master_that_is_killed_and_comes_back_changes_nothing() {
     assert_eq!((report.run.duration_s.to_string(), &report.gaps[..]), ("30".to_owned(), &[][..]));
     assert_eq!((report.users.target, report.users.peak), (100, 100));
     assert_eq!(world.seen(|event| *event == MasterEvent::StartComplete { users: 100 }), 1);
+}
+
+#[test]
+fn a_master_that_is_lost_with_its_machine_is_replaced_and_the_run_goes_on() {
+    let mut world = quickstart();
+    world.play_from_start(seconds(10));
+    world.lose(seconds(6));
+    let lost = world.now;
+    while world.now < lost + seconds(9) {
+        world.play(Duration::from_millis(100));
+        assert_eq!(world.users(), [50, 50], "the load goes on");
+    }
+    assert!(!world.master.is_learning());
+    let (world, report) = world.play_out();
+    assert_eq!(report.total.sent, world.recorded());
+    assert_eq!((report.run.duration_s.to_string(), &report.gaps[..]), ("30".to_owned(), &[][..]));
+    assert_eq!((report.users.target, report.users.peak), (100, 100));
+    let told = "the master was replaced 16 s after the start and its memory was lost";
+    assert!(report.verdict.reasons.iter().any(|reason| reason.starts_with(told)), "{:?}", report.verdict);
 }
 
 #[test]
@@ -244,7 +263,7 @@ fn a_shape_is_followed_up_and_down_and_ends_the_run() {
     assert_eq!(world.users(), [20, 20]);
     world.play(seconds(10));
     assert_eq!(world.users(), [3, 3]);
-    world.master.handle_shape(world.now, aiotest_core::master::ShapeTick::End);
+    world.master.handle_shape(world.master_now(), aiotest_core::master::ShapeTick::End);
     assert_eq!(world.master.state(), RunState::Draining);
     let (_, report) = world.play_out();
     assert_eq!((report.users.target, report.users.peak), (40, 40));

@@ -50,6 +50,8 @@ pub(crate) struct Faults {
     pub(crate) unseen: f64,
     /// The master's process is killed, and started again on its checkpoint.
     pub(crate) crash: f64,
+    /// Its machine is lost too, and another master begins with nothing.
+    pub(crate) amnesia: f64,
     /// Somebody edits the load.
     pub(crate) edit: f64,
 }
@@ -143,6 +145,7 @@ enum Event {
     Departed(Departure),
     Crash,
     Restarted,
+    Replaced,
     Born { runner: String, process: u32, incarnation: u64 },
     Second,
 }
@@ -177,7 +180,11 @@ pub(crate) struct World {
     pub(crate) master: Master,
     /// The master's process is dead: nothing reaches it.
     pub(crate) down: bool,
+    /// The world's time when the master's clock read zero, as far as it knows.
+    zero: Tick,
     pub(crate) crashes: u32,
+    /// When the last one was: what was on its way then goes with the connection.
+    crashed_at: Tick,
     /// What the master wrote last, and when it has to write again.
     written: String,
     decided: Option<Decisions>,
@@ -207,7 +214,9 @@ impl World {
             scenario,
             master,
             down: false,
+            zero: Tick::ZERO,
             crashes: 0,
+            crashed_at: Tick::ZERO,
             written: String::new(),
             decided: None,
             generation: 0,
@@ -266,7 +275,12 @@ impl World {
             || Tick::ZERO + Duration::from_secs(600) < self.now
     }
 
-    fn master_now(&self) -> Tick {
+    /// What the master's clock reads.
+    pub(crate) fn master_now(&self) -> Tick {
+        Tick::ZERO + self.world_now().since(self.zero)
+    }
+
+    fn world_now(&self) -> Tick {
         match self.scenario.sabotage {
             Some(Sabotage::StandingClock) => self.now.min(Tick::ZERO + Duration::from_secs(12)),
             _ => self.now,
@@ -319,9 +333,15 @@ impl World {
             Event::Crash => {
                 let long = if self.random.chance(0.2) { 24_000 } else { 3_000 };
                 let time = Duration::from_millis(100 + self.random.below(long));
-                self.crash(time);
+                let ended = self.master.state() == RunState::Ended;
+                if !ended && self.random.chance(self.scenario.faults.amnesia) {
+                    self.lose(time);
+                } else {
+                    self.crash(time);
+                }
             }
             Event::Restarted => self.restart(),
+            Event::Replaced => self.replace(),
             Event::Born { runner, process, incarnation } => {
                 self.born(ProcessId { runner, process, incarnation });
             }
@@ -394,13 +414,31 @@ impl World {
     pub(crate) fn crash(&mut self, time: Duration) {
         (self.down, self.master_woken) = (true, None);
         self.crashes += 1;
+        self.crashed_at = self.now;
         self.later(time, Event::Restarted);
+    }
+
+    /// The master's machine dies, and another master is there so much later.
+    pub(crate) fn lose(&mut self, time: Duration) {
+        (self.down, self.master_woken) = (true, None);
+        self.crashes += 1;
+        self.crashed_at = self.now;
+        self.later(time, Event::Replaced);
+    }
+
+    fn replace(&mut self) {
+        let (spec, classes) = (self.scenario.spec.clone(), self.scenario.classes.clone());
+        let epoch = 1000 + u64::from(self.crashes);
+        self.master = Master::new(spec, classes, epoch).expect("a valid run");
+        (self.down, self.unrest, self.zero) = (false, self.now, self.now);
+        self.decided = None;
+        self.remember();
     }
 
     fn restart(&mut self) {
         let checkpoint = serde_json::from_str(&self.written).expect("a checkpoint");
         let (spec, classes) = (self.scenario.spec.clone(), self.scenario.classes.clone());
-        self.master = Master::restore(spec, classes, checkpoint, self.now).expect("of this run");
+        self.master = Master::restore(spec, classes, checkpoint, self.master_now()).expect("of this run");
         (self.down, self.unrest) = (false, self.now);
         self.decided = None;
         self.remember();
@@ -413,7 +451,8 @@ impl World {
             self.decided = decided;
             let hasty = self.scenario.sabotage == Some(Sabotage::HastyMaster);
             if !hasty || self.written.is_empty() || self.random.chance(0.5) {
-                self.written = serde_json::to_string(&self.master.checkpoint(self.now)).expect("JSON");
+                self.written =
+                    serde_json::to_string(&self.master.checkpoint(self.master_now())).expect("JSON");
             }
         }
     }
@@ -427,7 +466,7 @@ impl World {
         let duration = load.duration.map(|long| long + Duration::from_secs(self.random.below(10)));
         let load = Load::Constant(Constant { users, spawn_rate, duration });
         let live = LiveSpec { load, ..LiveSpec::of(&self.scenario.spec, self.generation) };
-        assert_eq!(self.master.handle_spec(self.now, &live), Ok(self.generation));
+        assert_eq!(self.master.handle_spec(self.master_now(), &live), Ok(self.generation));
         self.remember();
     }
 
@@ -470,10 +509,13 @@ impl World {
     }
 
     fn at_master(&mut self, process: usize, sent_at: Tick, report: &Report) {
-        if self.down {
+        if self.down || sent_at < self.crashed_at {
             // Nobody listens there: the process hears so at once.
             let delay = self.delay();
             return self.later(delay, Event::NoAnswer { process, sequence: report.sequence });
+        }
+        if let Some(reads) = self.master.clock_of(report).filter(|reads| self.master_now() < *reads) {
+            self.zero = self.now.before(reads.since(Tick::ZERO));
         }
         let answer = self.master.handle_report(self.master_now(), report);
         self.remember();
@@ -496,6 +538,7 @@ impl World {
         who.awaiting = None;
         match answer {
             Ok(assignment) => who.core.handle_assignment(sent_at, now, assignment),
+            Err(refusal) if refusal.is_passing() => who.core.handle_no_answer(now),
             Err(refusal) => who.core.handle_refusal(now, &refusal),
         }
         self.wake(process);
@@ -506,12 +549,12 @@ impl World {
             if let MasterEvent::AskShape { run_time, .. } = &event {
                 let second = (run_time.as_secs() as usize).min(self.scenario.shape.len().saturating_sub(1));
                 let (users, rate) = self.scenario.shape[second];
-                self.master.handle_shape(self.now, ShapeTick::Users { users, rate });
+                self.master.handle_shape(self.master_now(), ShapeTick::Users { users, rate });
             }
             self.events.push((self.now, event));
         }
-        if let Some(at) = self.master.poll_timeout().filter(|_| self.now == self.master_now()) {
-            let at = at.max(self.now + Duration::from_micros(1));
+        if let Some(at) = self.master.poll_timeout().filter(|_| self.now == self.world_now()) {
+            let at = (self.zero + at.since(Tick::ZERO)).max(self.now + Duration::from_micros(1));
             if self.master_woken.is_none_or(|known| at < known) {
                 self.master_woken = Some(at);
                 self.at(at, Event::MasterWake);

@@ -69,7 +69,8 @@ impl Error {
         match self {
             Self::Unreachable { .. } | Self::Garbled { .. } => true,
             Self::Status { status, .. } => 500 <= *status,
-            Self::Unauthorized { .. } | Self::Refused { .. } => false,
+            Self::Refused { refusal, .. } => refusal.is_passing(),
+            Self::Unauthorized { .. } => false,
         }
     }
 }

@@ -182,11 +182,11 @@ impl Drive {
                     (self.hooks.lease)(left);
                 }
             }
+            Err(error) if error.is_passing() => self.core.handle_no_answer(now),
             Err(Error::Refused { refusal, .. }) => {
                 crate::complain(&format!("the master refused this process: {refusal}"));
                 self.core.handle_refusal(now, &refusal);
             }
-            Err(error) if error.is_passing() => self.core.handle_no_answer(now),
             Err(error) => self.end_without_master(now, &error.to_string()),
         }
     }

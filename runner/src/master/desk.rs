@@ -5,10 +5,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use aiotest_core::master::{Decisions, Master as Core};
-use aiotest_core::message::RunState;
+use aiotest_core::message::{self, Assignment, Refusal, RunState};
 use aiotest_core::report::Report;
 use aiotest_core::run::{ClassSpec, InvalidRun, RunSpec};
-use aiotest_core::tick::Tick;
+use aiotest_core::tick::{Tick, micros_of};
 use aiotest_core::wall::WallClock;
 use tokio::sync::Notify;
 
@@ -73,6 +73,19 @@ impl Desk {
         drop(inner);
         self.changed.notify_waiters();
         outcome
+    }
+
+    /// Takes a report in, and with it the time axis of a run that this master has forgotten.
+    pub(super) fn report_in(&self, report: &message::Report) -> Result<Assignment, Refusal> {
+        {
+            let mut inner = self.lock();
+            let now = inner.clock.now();
+            if let Some(reads) = inner.core.clock_of(report).filter(|reads| now < *reads) {
+                inner.clock = Clock::reading(reads);
+                inner.wall.zero = inner.wall.zero.saturating_sub(micros_of(reads - now));
+            }
+        }
+        self.with(|core, now| core.handle_report(now, report))
     }
 
     /// Lets `poll` take an effect out, which gives nobody anything new to do.

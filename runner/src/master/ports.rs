@@ -58,7 +58,7 @@ async fn admit(State(token): State<Token>, request: Request, next: Next) -> Resp
 }
 
 async fn report(State(desk): State<Arc<Desk>>, Message(report): Message<Report>) -> Response {
-    match desk.with(|core, now| core.handle_report(now, &report)) {
+    match desk.report_in(&report) {
         Ok(assignment) => Json(assignment).into_response(),
         Err(refusal) => {
             let body = json!({ "error": refusal.to_string(), "refusal": refusal });

@@ -160,3 +160,39 @@ fn a_killed_master_goes_on_with_its_run_and_ends_with_exact_counts() {
     assert_eq!(master.call("POST", "/v1/result/acknowledged", &json!({})).0, 200);
     assert!(master.child.wait().unwrap().success(), "it ends of itself");
 }
+
+#[test]
+fn a_master_that_is_lost_with_its_checkpoint_is_replaced_and_its_run_goes_on() {
+    let spec = spec(40, 8);
+    let addresses = (free(), free());
+    let states = [(); 2].map(|()| tempfile::tempdir().unwrap());
+    let crowds = [0, 1].map(|runner| {
+        let who = ProcessId { runner: format!("runner-{runner}"), process: 0, incarnation: 1 };
+        Crowd::join(who, &spec, &classes(), &addresses.0.to_string(), &token())
+    });
+    let seen = crowds.each_ref().map(|crowd| Arc::clone(&crowd.seen));
+    let users = || seen.each_ref().map(|seen| seen.users.load(Ordering::Relaxed));
+    let master = Process::start(&spec, addresses, states[0].path());
+    wait(Duration::from_secs(10), "20 users on each", || users() == [20, 20]);
+    wait(Duration::from_secs(5), "some measurements", || master.scraped() > Some(100));
+    master.kill();
+    // Long enough that everybody has called in vain.
+    let lost = std::time::Instant::now();
+    while lost.elapsed() < Duration::from_millis(1500) {
+        assert_eq!(users(), [20, 20], "the load goes on");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let mut master = Process::start(&spec, addresses, states[1].path());
+    wait(Duration::from_secs(5), "every process to be heard", || master.scraped().is_some());
+    assert_eq!(users(), [20, 20]);
+    assert_eq!(crowds.map(Crowd::finish), [0, 0]);
+    let report: Value = serde_json::from_str(&master.result()).unwrap();
+    let sent: u64 = seen.iter().map(|seen| seen.sent.load(Ordering::Relaxed)).sum();
+    assert_eq!(report["total"]["sent"], sent, "{report:#}");
+    assert_eq!((&report["run"]["duration_s"], &report["gaps"]), (&json!(8.0), &json!([])));
+    assert_eq!(report["verdict"]["result"], "Passed");
+    let reason = report["verdict"]["reasons"][0].as_str().unwrap();
+    assert!(reason.starts_with("the master was replaced"), "{reason}");
+    assert_eq!(master.call("POST", "/v1/result/acknowledged", &json!({})).0, 200);
+    assert!(master.child.wait().unwrap().success());
+}

@@ -192,7 +192,7 @@ impl Master {
         if !self.members.contains_key(&id) && self.state != RunState::Ended {
             let known = report.epoch.is_none();
             let last_merged = self.start.filter(|_| !known).unwrap_or(now);
-            self.members.insert(id.clone(), Member { known, last_merged, ..Member::new(now) });
+            self.members.insert(id.clone(), Member { last_merged, known, ..Member::new(now) });
             self.share_anew(now);
         }
         if let Some(known) = self.members.get_mut(&id) {

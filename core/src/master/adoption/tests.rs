@@ -192,7 +192,9 @@ fn what_cannot_be_of_this_run_is_not_gone_on_with() {
 #[test]
 fn an_edit_that_was_heard_of_is_known_to_be_missing_until_it_is_put_again() {
     let mut heard = heard();
-    heard.iter_mut().for_each(|heard| heard.generation = 3);
+    for heard in &mut heard {
+        heard.generation = 3;
+    }
     let mut master = Master { epoch: 99, ..pair() };
     for process in [0, 1] {
         let told = telling(process, 9, &heard[process as usize], at(9000));

@@ -125,7 +125,7 @@ fn load_test_of(pod: &Pod) -> Option<ObjectRef<LoadTest>> {
 /// One LoadTest's panic is nobody else's.
 async fn look(load_test: Arc<LoadTest>, reconciler: Arc<Reconciler>) -> Result<Action, Failure> {
     let (namespace, name) = (load_test.namespace().unwrap_or_default(), load_test.name_any());
-    let look = AssertUnwindSafe(reconciler.reconcile(&namespace, &name)).catch_unwind().await;
+    let look = AssertUnwindSafe(Box::pin(reconciler.reconcile(&namespace, &name))).catch_unwind().await;
     match look {
         Ok(Ok(Some(patience))) => Ok(Action::requeue(patience)),
         Ok(Ok(None)) => Ok(Action::await_change()),

@@ -27,7 +27,7 @@ use tracing_subscriber::EnvFilter;
 #[derive(Parser)]
 #[command(name = "aiotest-operator", version, about = "Load tests as Kubernetes objects")]
 struct Arguments {
-    /// How lines are logged. What is logged, the variable AIOTEST_LOG says, such as `debug`.
+    /// How lines are logged. What is logged, the variable `AIOTEST_LOG` says, such as `debug`.
     #[arg(long, global = true, default_value = "text")]
     log_format: LogFormat,
     #[command(subcommand)]

@@ -53,18 +53,12 @@ pub(crate) fn last_message(pod: &Pod) -> Option<&str> {
 
 /// How it ended, in a few words, such as `exit code 137: OOMKilled`.
 pub(crate) fn end(pod: &Pod) -> String {
-    let terminated = container(pod).and_then(|status| status.state.as_ref()?.terminated.as_ref());
-    match terminated {
-        Some(end) => match &end.reason {
-            Some(reason) => format!("exit code {}: {reason}", end.exit_code),
-            None => format!("exit code {}", end.exit_code),
-        },
-        None => {
-            let status = pod.status.as_ref();
-            let reason = status.and_then(|status| status.reason.as_deref());
-            reason.unwrap_or("the pod has ended").to_owned()
-        }
+    if let Some(end) = container(pod).and_then(|status| status.state.as_ref()?.terminated.as_ref()) {
+        let reason = end.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
+        return format!("exit code {}{reason}", end.exit_code);
     }
+    let reason = pod.status.as_ref().and_then(|status| status.reason.as_deref());
+    reason.unwrap_or("the pod has ended").to_owned()
 }
 
 /// What keeps it from running: a word for programs, and the cluster's own words.

@@ -73,7 +73,7 @@ impl Reconciler {
     /// Looks once. Returns when to look again; `None`: not before something changes.
     pub(crate) async fn reconcile(&self, namespace: &str, name: &str) -> Result<Option<Duration>, Error> {
         let began = Instant::now();
-        let look = tokio::time::timeout(LOOK, self.look(namespace, name)).await;
+        let look = tokio::time::timeout(LOOK, Box::pin(self.look(namespace, name))).await;
         let outcome = look.unwrap_or(Err(Error::TooLong));
         self.metrics.reconciled(outcome.is_ok(), began.elapsed());
         outcome
@@ -81,7 +81,8 @@ impl Reconciler {
 
     async fn look(&self, namespace: &str, name: &str) -> Result<Option<Duration>, Error> {
         let memory = self.remember(namespace, name, |known| known.memory.clone());
-        let Some(mut world) = self.reader.gather(namespace, name, memory).await.map_err(Error::Gather)?
+        let Some(mut world) =
+            Box::pin(self.reader.gather(namespace, name, memory)).await.map_err(Error::Gather)?
         else {
             self.forget(namespace, name);
             return Ok(None);

@@ -8,7 +8,7 @@ pub(crate) struct Settings {
     /// Image of masters and runners.
     #[arg(long, value_name = "IMAGE")]
     pub(crate) runner_image: String,
-    /// When the image is pulled: Always, IfNotPresent or Never.
+    /// When the image is pulled: `Always`, `IfNotPresent` or `Never`.
     #[arg(long, value_name = "POLICY", default_value = "IfNotPresent", value_parser = ["Always", "IfNotPresent", "Never"])]
     pub(crate) image_pull_policy: String,
     /// Secret in each load test's namespace that the image is pulled with; may be given several times.
@@ -50,7 +50,7 @@ fn cpu(text: &str) -> Result<Cpu, String> {
         None => text.parse().ok().map(|cores: f64| cores * 1000.0),
     };
     match milli {
-        Some(milli) if 1.0 <= milli && milli <= 1_024_000.0 => {
+        Some(milli) if (1.0..=1_024_000.0).contains(&milli) => {
             Ok(Cpu { quantity: text.to_owned(), milli: milli as u32 })
         }
         _ => Err("write cores such as 2 or 0.5, or thousandths of a core such as 500m, above 0".to_owned()),

@@ -9,7 +9,7 @@ use k8s_openapi::api::core::v1::{
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
-use super::pod::{ARGS_PLAN, ARGS_TOKEN};
+use super::pod::{ARGS_PLAN, ARGS_TOKEN, resources};
 use super::{Blueprint, CONTROL_PORT, METRICS_PORT};
 
 /// Times that a crashing master, or a runner's index, is started again.
@@ -49,7 +49,7 @@ impl Blueprint<'_> {
         container.readiness_probe = Some(probe("/readyz", 1, 1));
         container.liveness_probe = Some(probe("/healthz", 10, 6));
         container.resources =
-            Some(self.resources(&self.settings.master_cpu.quantity, &self.settings.master_memory));
+            Some(resources(&self.settings.master_cpu.quantity, &self.settings.master_memory));
         container.volume_mounts.get_or_insert_default().push(super::pod::mount("state", "/var/lib/aiotest"));
         let mut pod = self.pod_spec(container, snapshot, token, "runner");
         pod.restart_policy = Some("OnFailure".to_owned());
@@ -75,7 +75,7 @@ impl Blueprint<'_> {
         let args = ["pod", ARGS_PLAN, "--master", &master, "--token-file", ARGS_TOKEN];
         let mut container = self.container("runner", &args);
         container.resources =
-            Some(self.resources(&self.settings.runner_cpu.quantity, &self.settings.runner_memory));
+            Some(resources(&self.settings.runner_cpu.quantity, &self.settings.runner_memory));
         let mut pod = self.pod_spec(container, snapshot, token, "master");
         pod.restart_policy = Some("Never".to_owned());
         pod.termination_grace_period_seconds = Some(self.grace(RUNNER_GRACE));

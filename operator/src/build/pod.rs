@@ -93,15 +93,15 @@ impl Blueprint<'_> {
             ..Container::default()
         }
     }
+}
 
-    /// Memory has a limit; CPU has none, because throttling falsifies what is measured.
-    pub(super) fn resources(&self, cpu: &str, memory: &str) -> ResourceRequirements {
-        let quantity = |name: &str, value: &str| (name.to_owned(), Quantity(value.to_owned()));
-        ResourceRequirements {
-            requests: Some(BTreeMap::from([quantity("cpu", cpu), quantity("memory", memory)])),
-            limits: Some(BTreeMap::from([quantity("memory", memory)])),
-            ..ResourceRequirements::default()
-        }
+/// Memory has a limit; CPU has none, because throttling falsifies what is measured.
+pub(super) fn resources(cpu: &str, memory: &str) -> ResourceRequirements {
+    let quantity = |name: &str, value: &str| (name.to_owned(), Quantity(value.to_owned()));
+    ResourceRequirements {
+        requests: Some(BTreeMap::from([quantity("cpu", cpu), quantity("memory", memory)])),
+        limits: Some(BTreeMap::from([quantity("memory", memory)])),
+        ..ResourceRequirements::default()
     }
 }
 

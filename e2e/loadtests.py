@@ -68,10 +68,10 @@ def example(name: str, host: str) -> list[Json]:
     return found
 
 
-def begin(namespace: Kubectl, **spec: object) -> target.Target:
+def begin(namespace: Kubectl, *, seconds: int, runners: int = 2) -> target.Target:
     """Start a target and the load test `reads` against it; returns once its users run."""
     counting = target.start(namespace)
-    namespace.apply(source(), reads(counting.host, **spec))
+    namespace.apply(source(), reads(counting.host, seconds=seconds, runners=runners))
     running(namespace)
     return counting
 

@@ -53,7 +53,8 @@ def test_a_missing_config_map_is_waited_for_and_the_run_goes_on_by_itself(
 def test_a_config_map_that_never_comes_is_not_started(namespace: Kubectl, operator: Operator) -> None:
     namespace.apply(loadtests.reads(NOWHERE, deadlines={"startup": "5s"}))
     reasons = not_started(namespace, seconds=30)
-    assert "deadlines.startup (5s)" in reasons and "there is no ConfigMap `reads`" in reasons
+    assert "deadlines.startup (5s)" in reasons
+    assert "there is no ConfigMap `reads`" in reasons
     namespace.apply(loadtests.source())
     assert namespace.list("jobs") == [], "after the verdict nothing is begun"
 

@@ -1,4 +1,4 @@
-"""The chart on a real cluster: enough rights and no more, its own test, and nothing left behind."""
+"""The operator's rights on a real cluster: enough and no more, by the API server's own audit log."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from e2e import loadtests, target
 from e2e.cluster.__main__ import foreign_cluster
-from e2e.installation import NAMESPACE, RELEASE, Operator, helm, install
+from e2e.installation import NAMESPACE, RELEASE, Operator
 from e2e.kubernetes import Json, Kubectl
 
 AUDIT = Path("/var/lib/aiotest-cluster/logs/audit.log")
@@ -26,33 +26,12 @@ def test_every_right_of_the_operator_is_used_and_no_call_is_refused(
     loadtests.ended(namespace, seconds=5 + 2 * loadtests.AROUND)
     granted = set(rights(cluster))
     made, refused = calls()
-    # What the API server asks for by itself when an owner blocks deletion, and what only an edit in mid-run needs.
+    # What the API server asks for by itself when an owner blocks deletion; and what only faults and edits need.
     implicit = {("aiotest.dev", "loadtests/finalizers", "update")}
     seldom = {("batch", "jobs", "patch"), ("", "events", "list"), ("events.k8s.io", "events", "patch")}
     assert refused == []
     assert made <= granted, "nothing is called that no rule grants"
     assert granted - made - implicit - seldom == set(), "nothing is granted that is never called"
-
-
-def test_helm_test_runs_a_load_test_and_leaves_nothing(cluster: Kubectl, operator: Operator) -> None:
-    said = helm(cluster, "test", RELEASE, "--timeout", "3m")
-    assert "Succeeded" in said
-    assert operator.kubectl.list("loadtests") == []
-
-
-def test_an_uninstalled_chart_leaves_only_the_definition(cluster: Kubectl, operator: Operator) -> None:
-    helm(cluster, "uninstall", RELEASE, "--wait", "--timeout", "2m")
-    try:
-        mine = f"app.kubernetes.io/instance={RELEASE}"
-        kinds = (
-            "deployments,pods,services,serviceaccounts,configmaps,secrets,servicemonitors,roles,rolebindings,"
-            "clusterroles,clusterrolebindings"
-        )
-        left = cluster("get", kinds, "--all-namespaces", f"--selector={mine}", "--output=name")
-        assert left == ""
-        assert cluster.get("crd", "loadtests.aiotest.dev")
-    finally:
-        install(cluster)
 
 
 def rights(cluster: Kubectl) -> list[Call]:
@@ -93,4 +72,3 @@ def account() -> str:
 
 def _is_aggregated(role: Json) -> bool:
     return any(key.startswith("rbac.authorization.k8s.io/aggregate-to") for key in role["metadata"]["labels"])
-

@@ -26,7 +26,7 @@ def test_every_right_of_the_operator_is_used_and_no_call_is_refused(
     loadtests.ended(namespace, seconds=5 + 2 * loadtests.AROUND)
     granted = set(rights(cluster))
     made, refused = calls()
-    # What the API server asks for by itself when an owner blocks deletion; and what only faults and edits need.
+    # What the API server asks for by itself when an owner blocks deletion; what only faults need.
     implicit = {("aiotest.dev", "loadtests/finalizers", "update")}
     seldom = {("batch", "jobs", "patch"), ("", "events", "list"), ("events.k8s.io", "events", "patch")}
     assert refused == []

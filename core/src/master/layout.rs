@@ -138,7 +138,10 @@ impl Layout {
     /// part.
     pub(super) fn has_shrunk(&self, id: &ProcessId, now: Tick, obeyed: u64, live: u32) -> bool {
         let Some(slot) = self.slots.iter().find(|slot| slot.id == *id && !slot.held) else { return true };
-        let Some((index, ramp)) = self.plan.in_force(now) else { return live == 0 };
+        let Some((index, ramp)) = self.plan.in_force(now) else {
+            // Nobody has users yet; but who starts some before the part is set aside has to end them again.
+            return live == 0 && self.plan.ramps.first().is_none_or(|first| self.shrunk_by <= first.version);
+        };
         let total = slot.rows.get(index).map_or(0, |row| row.total(ramp.users(now)));
         self.shrunk_by <= obeyed && live <= total
     }
@@ -299,6 +302,18 @@ mod tests {
         layout.grant(at(9));
         assert_eq!([0, 1, 2].map(|process| users(&layout, process, at(9))), [30, 30, 30]);
         assert!(!layout.holds());
+    }
+
+    #[test]
+    fn a_join_before_the_first_user_is_given_its_part_at_once_unless_others_start_with_it() {
+        let mut layout = Layout::new(vec![1]);
+        layout.change(at(0), &ids(&[0]), false);
+        layout.retarget(at(10), 90, 1.0);
+        layout.change(at(9), &ids(&[0, 1]), true);
+        assert!(layout.has_shrunk(&id(0), at(8), 0, 0), "both begin at the same instant");
+        layout.grant(at(10));
+        layout.change(at(12), &ids(&[0, 1, 2]), true);
+        assert!(!layout.has_shrunk(&id(0), at(9), 0, 0), "it has a user by then, and will have to end it");
     }
 
     #[test]

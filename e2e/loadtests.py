@@ -76,7 +76,7 @@ def begin(namespace: Kubectl, *, seconds: int, runners: int = 2) -> target.Targe
     return counting
 
 
-def running(namespace: Kubectl, name: str = "reads", seconds: float = AROUND) -> None:
+def running(namespace: Kubectl, name: str = "reads", seconds: float = 3 * AROUND) -> None:
     """Wait until load is sent."""
     namespace.until("loadtest", lambda seen: state(seen) == "Running", name=name, seconds=seconds)
 

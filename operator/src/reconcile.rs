@@ -135,7 +135,9 @@ impl Reconciler {
             return Ok(if refused.is_some() { patience } else { Some(Duration::ZERO) });
         }
         self.metrics.stands(namespace, name, Some(status::state(&world.load_test)));
-        Ok(patience)
+        // What is only a figure waits for its turn, also after the end.
+        let withheld = world.status() != Some(&wanted) && !world.is_deleted();
+        Ok(if withheld { Some(patience.unwrap_or(LIVE).min(LIVE)) } else { patience })
     }
 
     fn is_worth_writing(&self, world: &World, wanted: &LoadTestStatus, namespace: &str, name: &str) -> bool {

@@ -41,10 +41,15 @@ pub(crate) fn of(world: &World, settings: &Settings, standing: &Standing) -> Loa
     status
 }
 
-/// Whether two differ in more than the figures of the moment.
+/// Whether two differ in more than the figures of the moment: those of the load, of the runners, and in sentences whose
+/// reason is the same as before.
 pub(crate) fn differ_in_substance(one: &LoadTestStatus, other: &LoadTestStatus) -> bool {
-    let without_figures = |status: &LoadTestStatus| LoadTestStatus { live: None, ..status.clone() };
-    without_figures(one) != without_figures(other)
+    let substance = |status: &LoadTestStatus| {
+        let mut status = LoadTestStatus { live: None, runners: None, ..status.clone() };
+        status.conditions.iter_mut().for_each(|condition| condition.message.clear());
+        status
+    };
+    substance(one) != substance(other)
 }
 
 /// A transition between two: the new reason, and the sentence that says why. `None`: there is none to tell of. What a

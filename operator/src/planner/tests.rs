@@ -218,7 +218,7 @@ fn a_run_is_made_in_order_and_ends_with_its_report_kept_and_acknowledged() {
     assert_eq!(
         scene.settle(),
         [
-            "event Waiting",
+            "event StartingMaster",
             "status",
             &format!("checkout-1-source-{}", &hash[..8]),
             "checkout-1-plan",

@@ -51,3 +51,19 @@ fn figures_of_the_moment_are_whole_numbers_and_no_substance() {
     let one = LoadTestStatus { live: Some(live), ..LoadTestStatus::default() };
     assert!(!differ_in_substance(&one, &LoadTestStatus::default()));
 }
+
+#[test]
+fn a_thousand_runners_that_join_one_by_one_are_no_thousand_writes() {
+    let mut scene = Scene::new();
+    scene.settle();
+    scene.answer(RunState::Waiting, 0);
+    scene.settle();
+    let none = scene.world.status().unwrap().clone();
+    scene.answer(RunState::Waiting, 1);
+    scene.settle();
+    let one = scene.world.status().unwrap().clone();
+    assert!(none != one && !differ_in_substance(&none, &one));
+    scene.answer(RunState::Running, 2);
+    scene.settle();
+    assert!(differ_in_substance(&one, scene.world.status().unwrap()));
+}

@@ -82,7 +82,7 @@ def test_an_exceeded_quota_is_told_in_the_clusters_words(namespace: Kubectl, ope
     }
     namespace.apply(quota, loadtests.source(), loadtests.reads(NOWHERE, deadlines={"startup": "25s"}))
     assert "exceeded quota: few" in stands(namespace, "PodsNotCreated")
-    assert "runner processes have joined" in not_started(namespace, seconds=90)
+    assert "runner processes joined within the startup deadline" in not_started(namespace, seconds=90)
 
 
 def test_a_name_that_is_somebody_elses_is_left_alone(namespace: Kubectl, operator: Operator) -> None:

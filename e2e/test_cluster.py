@@ -6,6 +6,7 @@ from e2e import target
 from e2e.kubernetes import Json, Kubectl, condition
 from e2e.prometheus import Prometheus
 
+SCRAPED = 'max(scrape_samples_scraped{job="prometheus-operated"})'
 PYTHON = ("/opt/aiotest/bin/python", "-c")
 ASK = "import sys, urllib.request; [urllib.request.urlopen(url).read() for url in sys.argv[1:]]"
 RESOLVE = """\
@@ -75,5 +76,18 @@ def test_a_watch_sees_what_comes(namespace: Kubectl) -> None:
     assert seen["metadata"]["name"] == "speaker"
 
 
-def test_prometheus_answers(prometheus: Prometheus) -> None:
-    assert prometheus.query("vector(1)") == {(): 1.0}
+def test_prometheus_scrapes_what_a_monitor_of_any_namespace_names(
+    namespace: Kubectl, prometheus: Prometheus
+) -> None:
+    monitor: Json = {
+        "apiVersion": "monitoring.coreos.com/v1",
+        "kind": "ServiceMonitor",
+        "metadata": {"name": "prometheus"},
+        "spec": {
+            "namespaceSelector": {"any": True},
+            "selector": {"matchLabels": {"operated-prometheus": "true"}},
+            "endpoints": [{"port": "web", "interval": "1s"}],
+        },
+    }
+    namespace.apply(monitor)
+    prometheus.until(SCRAPED, lambda samples: samples > 0, seconds=120)

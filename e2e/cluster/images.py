@@ -139,7 +139,7 @@ def of_cluster(programs: Path) -> list[Image]:
             FOLDER / "prometheus-config-reloader.Dockerfile",
             {"program": programs / "prometheus-config-reloader"},
         ),
-        Image("prometheus", FOLDER / "prometheus.Dockerfile", {"root.tar": _prometheus().archive()}),
+        Image("prometheus", program, {"program": programs / "prometheus"}),
     ]
 
 
@@ -161,10 +161,6 @@ def of_tests() -> list[Image]:
         Image("aiotest-operator", layout.REPOSITORY / "operator/Dockerfile", operator, kept=OWN),
         Image("aiotest-runner", layout.REPOSITORY / "runner/Dockerfile", wheels, base=python, kept=OWN),
     ]
-
-
-def _prometheus() -> Root:
-    return Root("prometheus", "extract", "prometheus")
 
 
 def load(archives: list[Path], into: list[Path]) -> None:

@@ -201,6 +201,17 @@ def test_a_file_that_never_ends_being_read_is_refused_with_its_line(tmp_path: Pa
         assert master.command.end() == 0
 
 
+def test_places_are_told_as_the_author_knows_them_however_the_kubelet_lays_the_files(tmp_path: Path) -> None:
+    mount = tmp_path / "source"
+    (mount / "..2026_11_22").mkdir(parents=True)
+    (mount / "..data").symlink_to("..2026_11_22")
+    for name, source in (("aiotestfile.py", "import helper\n"), ("helper.py", "x = 1\n\ndef f(:\n")):
+        (mount / "..data" / name).write_text(source)
+        (mount / name).symlink_to(f"..data/{name}")
+    with PodMaster(tmp_path, aiotestfile=str(mount / "aiotestfile.py")) as master:
+        assert master.termination()["refused"]["error"].startswith("helper.py:3: syntax error")
+
+
 def test_a_termination_message_is_never_longer_than_the_kubelet_reads(tmp_path: Path) -> None:
     write(tmp_path, f"raise ValueError('{'x' * 9000}')\n")
     with PodMaster(tmp_path) as master:
@@ -336,10 +347,10 @@ def test_load_stops_at_the_dead_man_time_and_goes_on_when_the_master_is_back(
         def is_quiet() -> bool:
             if server.counts["/ok"] != last[0]:
                 last[:] = server.counts["/ok"], time.monotonic()
-            return time.monotonic() - last[1] > 1.0
+            return time.monotonic() - last[1] > 2.0
 
         until("there is no load", is_quiet, within=10)
-        assert 1.5 < last[1] - cut < 3.5, "the load goes on without its master, for the dead-man time"
+        assert 0.5 < last[1] - cut < 4, "the load goes on without its master, for the dead-man time"
         quiet = server.counts["/ok"]
         wire.whole.set()
         until("there is load again", lambda: server.counts["/ok"] > quiet + 20, within=15)

@@ -190,3 +190,7 @@ async fn until(deadline: Option<Instant>) {
         None => std::future::pending().await,
     }
 }
+
+#[cfg(test)]
+#[path = "session_tests.rs"]
+mod tests;

@@ -230,9 +230,10 @@ def run_pod(argv: list[str]) -> int:
 def refusal(error: str) -> str:
     """The termination message of a master that cannot run its scenario, as JSON of at most 4096 bytes."""
 
-def show_progress(control_address: str, token: str) -> None:
+def show_progress(control_address: str, token: str, *, acknowledge: bool = True) -> None:
     """Show a run's progress on stderr and its table at the end, from a thread that never attaches to the
-    interpreter; it ends with the run.
+    interpreter; it ends with the run. `acknowledge`: nobody else reads the report, so the master need not
+    keep it any longer.
     """
 
 # === engine ===

@@ -23,7 +23,7 @@ CRASHED = 1
 class Announcement(Protocol):
     """How a master's news reach whoever started it."""
 
-    def ready(self, native: _native.Master) -> None:
+    def ready(self, native: _native.Master, token: str) -> None:
         """It accepts runners from now on. Raises: `OSError`."""
 
     def refuse(self, error: str) -> int:
@@ -45,7 +45,7 @@ class ReadyFile:
     def __init__(self, path: str) -> None:
         self._path = path
 
-    def ready(self, native: _native.Master) -> None:
+    def ready(self, native: _native.Master, token: str) -> None:
         """Say where it listens; end the run with the parent."""
         process.on_parent_gone(lambda: native.stop("parent gone"))
         control, metrics = native.addresses
@@ -75,8 +75,9 @@ class TerminationMessage:
     def __init__(self, path: str) -> None:
         self._path = Path(path)
 
-    def ready(self, native: _native.Master) -> None:
-        """The pod's readiness says it."""
+    def ready(self, native: _native.Master, token: str) -> None:
+        """Show in the pod's log how the run goes; that it is ready the probe sees."""
+        _native.show_progress(native.addresses[0], token, acknowledge=False)
 
     def refuse(self, error: str) -> int:
         """Say why, there and on stderr. Returns 0."""

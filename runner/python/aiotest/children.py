@@ -67,7 +67,9 @@ def master(argv: Sequence[str]) -> int:
             return announcement.fail(str(error))
         try:
             host = MasterHost(native, seat.collected.shape, facade)
-            return loop.run(_served(native, host, announcement, plan.deadline("stop", 30.0) + TO_DRAIN))
+            return loop.run(
+                _served(native, seat.token, host, announcement, plan.deadline("stop", 30.0) + TO_DRAIN)
+            )
         finally:
             native.close()
 
@@ -115,11 +117,11 @@ async def _prepared(
 
 
 async def _served(
-    native: _native.Master, host: MasterHost, announcement: Announcement, to_drain: float
+    native: _native.Master, token: str, host: MasterHost, announcement: Announcement, to_drain: float
 ) -> int:
     """Serve until the run has ended and nobody waits for anything here. Returns the exit code."""
     settle_memory()
-    announcement.ready(native)
+    announcement.ready(native, token)
     concluded = asyncio.create_task(_conclude(native, announcement), name="conclude")
     leaving: list[asyncio.Task[None]] = []
 

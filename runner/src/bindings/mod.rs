@@ -60,8 +60,9 @@ fn refusal(error: String) -> String {
 }
 
 #[pyfunction]
-fn show_progress(control_address: &str, token: &str) -> PyResult<()> {
-    run::show_progress(control_address, token).map(drop).map_err(|error| os_error(&error))
+#[pyo3(signature = (control_address, token, *, acknowledge = true))]
+fn show_progress(control_address: &str, token: &str, acknowledge: bool) -> PyResult<()> {
+    run::show_progress(control_address, token, acknowledge).map(drop).map_err(|error| os_error(&error))
 }
 
 /// The interpreter that has the package, for the processes of a run.

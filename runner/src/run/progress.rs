@@ -139,17 +139,17 @@ fn line(status: &Status) -> String {
 }
 
 /// Shows the run of the master that listens at `control_address` in this process: a line every few seconds, since the
-/// scenario prints to the same terminal, and the table at the end. Only then is the master told that its report has been
-/// taken, so whoever waits for the master's end has waited for the table. The thread ends with the run. Errors: no
-/// thread or no socket is to be had.
-pub fn show_progress(control_address: &str, token: &str) -> io::Result<()> {
+/// scenario prints to the same terminal, and the table at the end. With `acknowledge`, only then is the master told that
+/// its report has been taken, so whoever waits for the master's end has waited for the table; without, somebody else
+/// takes it. The thread ends with the run. Errors: no thread or no socket is to be had.
+pub fn show_progress(control_address: &str, token: &str, acknowledge: bool) -> io::Result<()> {
     let client = MasterClient::new(control_address, token).map_err(io::Error::other)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let body = move || runtime.block_on(show(client, Output::of_process().without_live_line()));
+    let body = move || runtime.block_on(show(client, acknowledge, Output::of_process().without_live_line()));
     thread::Builder::new().name("aiotest-progress".to_owned()).spawn(body).map(drop)
 }
 
-async fn show(client: MasterClient, output: Output) {
+async fn show(client: MasterClient, acknowledge: bool, output: Output) {
     let (sender, mut news) = mpsc::channel(1);
     let watching = tokio::spawn(watch(client.clone(), sender));
     let mut progress = Progress::new(output.clone());
@@ -158,8 +158,10 @@ async fn show(client: MasterClient, output: Output) {
             News::Status(status) => progress.show(&status),
             News::Report(report) => {
                 output.line(Stream::Out, &summary(&report, output.has_colour()));
-                // The master keeps its report until then, or until its own deadline.
-                let _ = client.acknowledge_result().await;
+                if acknowledge {
+                    // The master keeps its report until then, or until its own deadline.
+                    let _ = client.acknowledge_result().await;
+                }
             }
             News::Silent(error) => {
                 output.line(Stream::Err, &format!("aiotest: {}", crate::parent::with_causes(&error)));

@@ -114,8 +114,10 @@ def test_pods_that_cannot_run_are_told_of_and_given_up(
         not_started(other_namespace, seconds=90)
     finally:
         install(cluster)
-    for inside in (namespace, other_namespace):
-        inside.wait("delete", "pod", "--selector=app.kubernetes.io/managed-by=aiotest-operator", seconds=90)
+    # Nothing is left that could still start.
+    namespace.wait("condition=Failed", "job/reads-1-master", seconds=60)
+    other_namespace.wait("condition=Failed", "job/reads-1-runner", seconds=60)
+    other_namespace.wait("condition=Complete", "job/reads-1-master", seconds=120)
 
 
 @pytest.mark.parametrize(

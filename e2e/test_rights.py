@@ -13,7 +13,6 @@ from e2e.installation import NAMESPACE, RELEASE, Operator
 from e2e.kubernetes import Json, Kubectl
 
 AUDIT = Path("/var/lib/aiotest-cluster/logs/audit.log")
-ACCOUNT = f"system:serviceaccount:{NAMESPACE}:"
 Call = tuple[str, str, str]
 
 
@@ -25,7 +24,7 @@ def test_every_right_of_the_operator_is_used_and_no_call_is_refused(
     namespace.apply(loadtests.source(), loadtests.reads(counting.host, seconds=5))
     loadtests.ended(namespace, seconds=5 + 2 * loadtests.AROUND)
     granted = set(rights(cluster))
-    made, refused = calls()
+    made, refused = calls(account(operator))
     # What the API server asks for by itself when an owner blocks deletion; what only faults need.
     implicit = {("aiotest.dev", "loadtests/finalizers", "update")}
     seldom = {("batch", "jobs", "patch"), ("", "events", "list"), ("events.k8s.io", "events", "patch")}
@@ -48,13 +47,13 @@ def rights(cluster: Kubectl) -> list[Call]:
     ]
 
 
-def calls() -> tuple[set[Call], list[Json]]:
-    """What the operator called since the cluster is up, and what of it was forbidden."""
+def calls(account: str) -> tuple[set[Call], list[Json]]:
+    """What this service account called since the cluster is up, and what of it was forbidden."""
     made: set[Call] = set()
     refused: list[Json] = []
     for line in AUDIT.read_text().splitlines():
         entry: Json = json.loads(line)
-        if entry["user"]["username"] != f"{ACCOUNT}{account()}" or "objectRef" not in entry:
+        if entry["user"]["username"] != account or "objectRef" not in entry:
             continue
         reference = entry["objectRef"]
         resource = "/".join(filter(None, [reference["resource"], reference.get("subresource")]))
@@ -65,9 +64,11 @@ def calls() -> tuple[set[Call], list[Json]]:
     return made, refused
 
 
-def account() -> str:
-    """The operator's service account."""
-    return "aiotest-operator"
+def account(operator: Operator) -> str:
+    """The operator's service account, as the API server names it."""
+    deployment = operator.kubectl.list("deployments")[0]
+    name = deployment["spec"]["template"]["spec"]["serviceAccountName"]
+    return f"system:serviceaccount:{NAMESPACE}:{name}"
 
 
 def _is_aggregated(role: Json) -> bool:

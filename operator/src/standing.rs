@@ -143,7 +143,10 @@ fn out_of_reach(world: &World, refused: Option<&Refused>) -> Standing {
         return Standing::Going { state, step: "MasterUnreachable", message };
     }
     let (step, message) = match (hindrance(world, refused), &world.answer) {
-        (("StartingMaster", _), Answer::Silent(why)) => ("MasterUnreachable", why.clone()),
+        // Its Service may take a moment longer than its readiness.
+        ((step @ "StartingMaster", _), Answer::Silent(why)) => {
+            (step, format!("the master is ready, but does not answer: {why}"))
+        }
         ((step, words), _) => (step, words),
     };
     Standing::Going { state: State::Waiting, step, message }

@@ -99,20 +99,10 @@ def end(processes: list[Process]) -> None:
                 os.kill(process.pid, number)
         deadline = time.monotonic() + GRACE
         while any(process.alive() for process in processes) and time.monotonic() < deadline:
-            for process in processes:
-                _collect(process.pid)
             time.sleep(0.02)
     for process in processes:
         if process.alive():
             raise ClusterError(f"{process.name} (pid {process.pid}) cannot be killed")
-
-
-def _collect(pid: int) -> None:
-    """Collect the process if it is a child of this one."""
-    try:
-        os.waitpid(pid, os.WNOHANG)
-    except ChildProcessError:
-        return
 
 
 def _stat(pid: int) -> int | None:

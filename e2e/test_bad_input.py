@@ -99,6 +99,7 @@ def test_a_name_that_is_somebody_elses_is_left_alone(namespace: Kubectl, operato
     assert namespace.get("service", "reads-1-master")["spec"]["ports"][0]["port"] == 80
 
 
+@pytest.mark.long
 def test_pods_that_cannot_run_are_told_of_and_given_up(
     namespace: Kubectl, other_namespace: Kubectl, cluster: Kubectl, operator: Operator
 ) -> None:

@@ -12,4 +12,4 @@ fi
 "${cluster[@]}" load
 # The chart's tests render it with the helm of the cluster's programs.
 PATH="$("${cluster[@]}" programs):$PATH"
-.venv/bin/python -m pytest -c runner/pyproject.toml charts/tests e2e "$@"
+.venv/bin/python -m pytest -c runner/pyproject.toml -m "${AIOTEST_E2E_MARK:-not long}" charts/tests e2e "$@"

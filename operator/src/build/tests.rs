@@ -1,3 +1,5 @@
+//! Claims about the objects of a run.
+
 use aiotest_core::report::{Report, Request};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::PodSpec;

@@ -1,3 +1,5 @@
+//! Claims about what is done and in which order, in a cluster in memory.
+
 use aiotest_api::LoadTest;
 use aiotest_api::status::VerdictResult;
 use aiotest_core::message::Status;

@@ -1,3 +1,5 @@
+//! Claims about the status, in the same cluster in memory.
+
 use aiotest_core::message::{RunState, Status};
 use aiotest_core::verdict::Outcome;
 

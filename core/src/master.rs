@@ -110,8 +110,6 @@ pub struct Master {
     generation: u64,
     /// The highest that a process had heard of before this master forgot it.
     heard_generation: u64,
-    /// It began with no checkpoint, so as long as it waits there may be a run to take over.
-    adoptable: bool,
     /// Until then processes of a run that was taken over are expected to say what they heard.
     adopting: Option<Tick>,
     /// When this master took over a run of which it knew nothing.
@@ -155,7 +153,6 @@ impl Master {
             epoch,
             generation: 0,
             heard_generation: 0,
-            adoptable: true,
             adopting: None,
             forgotten_at: None,
             state: RunState::Waiting,

@@ -94,7 +94,7 @@ impl Master {
     /// Whether a report is of a life of the run that this master may have forgotten.
     fn is_forgotten(&self, report: &Report) -> bool {
         let waiting = self.state == RunState::Waiting && self.stop.is_none();
-        self.adoptable && waiting && report.epoch.is_some_and(|epoch| epoch != self.epoch)
+        waiting && report.epoch.is_some_and(|epoch| epoch != self.epoch)
     }
 
     /// Refuses the report of another epoch, unless its process has only waited for the start of this run: it can do so

@@ -55,6 +55,7 @@ pub struct Checkpoint {
 pub(super) struct Kept {
     pub(super) id: ProcessId,
     pub(super) departed: Option<Departed>,
+    pub(super) unheard: bool,
     pub(super) state: ProcessState,
     /// Everything up to here is in `windows`; 0 if nothing is kept.
     pub(super) acknowledged: u64,
@@ -208,7 +209,6 @@ impl Master {
         let member = |kept: Kept| (kept.id.clone(), Member::restored(kept, whole, begun, now));
         master.members = checkpoint.members.into_iter().map(member).collect();
         master.patience = now + master.spec.dead_man + SILENCE_MARGIN;
-        master.adoptable = false;
         master.adopting = checkpoint.adopting.map(|_| master.patience);
         master.heard_generation = checkpoint.heard_generation;
         master.forgotten_at = checkpoint.forgotten_at;

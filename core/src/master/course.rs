@@ -191,12 +191,23 @@ impl Master {
         self.stop.map(|stop| (stop.deadline + END_MARGIN).max(self.patience))
     }
 
+    /// Whoever has not said its last word at the end took with it what it had not reported: that is a gap.
+    fn note_unheard(&mut self) {
+        let on = self.start.is_some();
+        let unheard = self.members.iter_mut().filter(|(_, member)| on && member.departed.is_none());
+        for (id, member) in unheard.filter(|(_, member)| !member.is_final()) {
+            member.unheard = true;
+            self.gaps.open(id.clone(), member.last_merged);
+        }
+    }
+
     pub(super) fn check_end(&mut self, now: Tick) {
         if self.state != RunState::Draining || self.is_adopting(now) {
             return;
         }
         let over = self.last_moment().is_some_and(|last| last <= now);
         if over || self.present().all(|(_, member)| member.is_final()) {
+            self.note_unheard();
             self.gaps.close(now);
             self.state = RunState::Ended;
             // In the order of the processes, not of their reports: so it is after a restart too.

@@ -30,6 +30,8 @@ pub(super) struct Member {
     pub(super) departed: Option<Departed>,
     /// When it last stopped its load for want of a master, as far as that is known.
     pub(super) stopped_at: Option<Tick>,
+    /// The run has ended without its last words.
+    pub(super) unheard: bool,
     /// It knows that the run is over.
     pub(super) told: bool,
     /// Everything that it had reported is held; not so of a living one after a restart, until it says it again.
@@ -72,6 +74,7 @@ impl Member {
             last_merged: now,
             departed: None,
             stopped_at: None,
+            unheard: false,
             told: false,
             known: true,
         }
@@ -88,15 +91,8 @@ impl Member {
         if !whole && !self.is_last_copy() {
             let state = ProcessState::default();
             let (users, windows) = (Vec::new(), Vec::new());
-            return Kept {
-                id,
-                departed,
-                state,
-                acknowledged: 0,
-                users,
-                last_merged: self.last_merged,
-                windows,
-            };
+            let (unheard, last_merged) = (self.unheard, self.last_merged);
+            return Kept { id, departed, unheard, state, acknowledged: 0, users, last_merged, windows };
         }
         let window = |(since, statistics): (&Tick, &Statistics)| Window {
             since: *since,
@@ -105,6 +101,7 @@ impl Member {
         Kept {
             id,
             departed,
+            unheard: self.unheard,
             state: self.state,
             acknowledged: self.acknowledged,
             users: self.users.clone(),
@@ -125,6 +122,7 @@ impl Member {
             windows: kept.windows.into_iter().map(|window| (window.since, window.statistics)).collect(),
             last_merged: if known { kept.last_merged } else { begun },
             departed: kept.departed,
+            unheard: kept.unheard,
             known,
             ..Self::new(now)
         }
@@ -188,6 +186,7 @@ impl Member {
     /// At most so many requests are not held of it; `None` if nothing bounds it.
     pub(super) fn lost_at_most(&self) -> Option<u64> {
         match &self.departed {
+            None if self.unheard => None,
             None => Some(0),
             Some(departed) => departed.sent_total.map(|sent| sent.saturating_sub(self.sent())),
         }

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::*;
-use crate::master::tests::{at, calls, constant, events, finish, report, with};
+use crate::master::tests::{at, calls, constant, events, finish, report, restarted, with};
 use crate::message::{LiveSpec, ProcessState, StopReason};
 use crate::report::Outcome;
 use crate::run::{ClassSpec, Constant};
@@ -33,6 +33,14 @@ fn heard() -> [Assignment; 2] {
 fn telling(process: u32, sequence: u64, heard: &Assignment, now: Tick) -> Report {
     let heard = Some(Box::new(Assignment { now, ..heard.clone() }));
     Report { epoch: Some(7), heard, ..of(process, sequence) }
+}
+
+#[test]
+fn a_master_that_was_killed_before_it_had_heard_of_the_run_takes_it_over_all_the_same() {
+    let fresh = Master { epoch: 99, ..pair() };
+    let mut again = restarted(&fresh, at(500));
+    let says = again.handle_report(at(9000), &telling(0, 9, &heard()[0], at(9000))).unwrap();
+    assert_eq!((says.epoch, says.state), (7, RunState::Running));
 }
 
 /// A master of another epoch that takes the run over at 9 s.

@@ -141,6 +141,21 @@ fn an_ended_run_hands_over_the_same_bytes() {
 }
 
 #[test]
+fn a_run_that_ends_without_somebodys_last_words_says_so_also_after_a_restart() {
+    let mut master = running();
+    master.handle_report(at(9000), &with(report(0, 3), at(3500), &[60])).unwrap();
+    master.handle_stop(at(9500), StopReason::Stopped);
+    // It is heard all the time, but has not ended its users.
+    for sequence in 4..40 {
+        let draining = Report { state: ProcessState::Draining, ..report(0, sequence) };
+        master.handle_report(at(9500 + (sequence - 4) * 1000), &draining).unwrap();
+    }
+    let before = finish(&mut master);
+    assert_eq!(before.gaps.iter().map(|gap| gap.lost_at_most).collect::<Vec<_>>(), [None]);
+    assert_eq!(restarted(&master, at(90_000)).report(WallClock::default()), Some(before));
+}
+
+#[test]
 fn the_time_of_a_shape_goes_on_and_its_plan_holds_meanwhile() {
     let mut master = shaped();
     master.handle_report(at(0), &report(0, 1)).unwrap();

@@ -19,9 +19,8 @@ const LOST_NODE: i64 = 10;
 /// What a Job may take beyond the deadlines of its run: pods start, scrapes come in, the operator was away.
 const MASTER_MARGIN: Duration = Duration::from_secs(300);
 const RUNNER_MARGIN: Duration = Duration::from_secs(60);
-/// How long a runner's pod may take to end beyond `deadlines.stop`; a master's waits for its runners.
-const RUNNER_GRACE: Duration = Duration::from_secs(10);
-const MASTER_GRACE: Duration = Duration::from_secs(20);
+/// How long a pod may take to end beyond `deadlines.stop`: a little more than its first process gives itself.
+const GRACE: Duration = Duration::from_secs(30);
 /// What spreads pods over nodes.
 const HOSTNAME: &str = "kubernetes.io/hostname";
 
@@ -54,7 +53,7 @@ impl Blueprint<'_> {
         let mut pod = self.pod_spec(container, snapshot, token, "runner");
         pod.restart_policy = Some("OnFailure".to_owned());
         pod.volumes.get_or_insert_default().push(super::pod::scratch("state", "512Mi"));
-        pod.termination_grace_period_seconds = Some(self.grace(MASTER_GRACE));
+        pod.termination_grace_period_seconds = Some(self.grace());
         Job {
             metadata: self.meta(self.names.master()),
             spec: Some(JobSpec {
@@ -78,7 +77,7 @@ impl Blueprint<'_> {
             Some(resources(&self.settings.runner_cpu.quantity, &self.settings.runner_memory));
         let mut pod = self.pod_spec(container, snapshot, token, "master");
         pod.restart_policy = Some("Never".to_owned());
-        pod.termination_grace_period_seconds = Some(self.grace(RUNNER_GRACE));
+        pod.termination_grace_period_seconds = Some(self.grace());
         pod.topology_spread_constraints = Some(vec![TopologySpreadConstraint {
             label_selector: Some(self.selector("runner")),
             max_skew: 1,
@@ -120,8 +119,8 @@ impl Blueprint<'_> {
         parts.iter().sum::<Duration>().as_secs().cast_signed()
     }
 
-    fn grace(&self, beyond: Duration) -> i64 {
-        (self.load_test.spec.deadlines.stop.to_std() + beyond).as_secs().cast_signed()
+    fn grace(&self) -> i64 {
+        (self.load_test.spec.deadlines.stop.to_std() + GRACE).as_secs().cast_signed()
     }
 
     fn template(&self, component: &str, spec: PodSpec) -> PodTemplateSpec {

@@ -73,6 +73,8 @@ impl Blueprint<'_> {
                 },
                 variable("HOME", "/tmp"),
                 variable("PYTHONDONTWRITEBYTECODE", "1"),
+                // What a scenario prints is in the pod's log when it is printed.
+                variable("PYTHONUNBUFFERED", "1"),
             ]),
             security_context: Some(SecurityContext {
                 allow_privilege_escalation: Some(false),

@@ -60,7 +60,7 @@ pub(crate) enum Write {
 /// The next thing to do, if there is one.
 pub(crate) fn next(world: &World, settings: &Settings, key: &Key, standing: &Standing) -> Option<Write> {
     if world.is_deleted() {
-        return matches!(world.answer, Answer::Going(_)).then_some(Write::Stop(StopReason::Stopped));
+        return stop(world);
     }
     let blueprint = Blueprint { load_test: &world.load_test, names: &world.names, settings };
     if world.is_over() {
@@ -187,8 +187,8 @@ fn wind_up(world: &World, blueprint: &Blueprint<'_>) -> Option<Write> {
     if matches!(world.answer, Answer::Over(_)) && world.has_report && !world.memory.acknowledged {
         return Some(Write::Acknowledge);
     }
-    if matches!(world.answer, Answer::Going(_)) {
-        return Some(Write::Stop(StopReason::Stopped));
+    if let Some(stop) = stop(world) {
+        return Some(stop);
     }
     let left_long_ago = world.run()?.completion_time.as_ref().is_some_and(|end| {
         u64::try_from(world.now.duration_since(end.0).as_secs()).is_ok_and(|since| LEAVE.as_secs() <= since)
@@ -198,6 +198,12 @@ fn wind_up(world: &World, blueprint: &Blueprint<'_>) -> Option<Write> {
     let end_runners = left_long_ago || !world.has_report || !ran(world);
     end(world.runners.as_ref().filter(|_| end_runners))
         .or_else(|| end(world.master.as_ref().filter(|_| end_master)))
+}
+
+/// Ends a load that nobody wants any more, once.
+fn stop(world: &World) -> Option<Write> {
+    let Answer::Going(status) = &world.answer else { return None };
+    matches!(status.state, RunState::Waiting | RunState::Running).then_some(Write::Stop(StopReason::Stopped))
 }
 
 /// Whether load was sent: runners that joined hear of the end themselves.

@@ -416,4 +416,7 @@ fn a_load_test_that_is_being_deleted_is_stopped_and_nothing_is_made() {
     scene.answer(RunState::Running, 2);
     let write = next(&scene.world, &scene.settings, &scene.key, &standing);
     assert!(matches!(write, Some(Write::Stop(StopReason::Stopped))));
+    scene.answer(RunState::Draining, 2);
+    let write = next(&scene.world, &scene.settings, &scene.key, &standing);
+    assert!(write.is_none(), "once is enough");
 }

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,21 +85,28 @@ class Kubectl:
         """
         which = [name] if name else ([f"--selector={selector}"] if selector else [])
         command = self.command("get", kind, *which, "--watch", "--output=json")
+        deadline = time.monotonic() + seconds
         last: Json = {}
-        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as watching:
-            alarm = threading.Timer(seconds, watching.kill)
-            alarm.start()
-            try:
-                for last in _objects(watching):
-                    if holds(last):
-                        return last
-            finally:
-                alarm.cancel()
-                watching.kill()
-            errors = watching.stderr.read() if watching.stderr else ""
+        errors = ""
+        # A watch may end early, as those of a kind do when its definition has just been made.
+        while (left := deadline - time.monotonic()) > 0:
+            with subprocess.Popen(
+                command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            ) as watching:
+                alarm = threading.Timer(left, watching.kill)
+                alarm.start()
+                try:
+                    for last in _objects(watching):
+                        if holds(last):
+                            return last
+                finally:
+                    alarm.cancel()
+                    watching.kill()
+                errors = watching.stderr.read() if watching.stderr else ""
         state = json.dumps(last, indent=1)
-        waited = f"waited {seconds} s in vain for {kind} {name or selector}"
-        raise KubectlError(f"{waited}; {errors}last seen:\n{state}")
+        raise KubectlError(
+            f"waited {seconds} s in vain for {kind} {name or selector}; {errors}last seen:\n{state}"
+        )
 
     def within(self, namespace: str) -> Kubectl:
         """The same in a namespace."""

@@ -5,7 +5,7 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::conditions::Condition;
+use crate::conditions::{Condition, ConditionType};
 use crate::threshold::RequestMatch;
 
 /// What is known of the load test and of its newest run.
@@ -38,6 +38,13 @@ pub struct LoadTestStatus {
     /// Where the report lies, and its sums; absent until the run has ended and its report is kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub report: Option<KeptReport>,
+}
+
+impl LoadTestStatus {
+    /// The condition of this type, once it was written.
+    pub fn condition(&self, type_: ConditionType) -> Option<&Condition> {
+        self.conditions.iter().find(|condition| condition.type_ == type_)
+    }
 }
 
 /// Where the report of a run lies, and its sums.

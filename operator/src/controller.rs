@@ -80,14 +80,13 @@ pub(crate) async fn run(arguments: RunArguments) -> Result<(), Error> {
     let namespace = arguments.watch_namespace.as_deref();
     let reporter = Reporter { controller: "aiotest-operator".to_owned(), instance: None };
     let reconciler = Reconciler::new(
-        Reader { client: cluster.calls.clone(), key: key.clone(), metrics: metrics.clone() },
+        Reader { client: cluster.calls.clone(), key, metrics: metrics.clone() },
         Writer {
             client: cluster.calls.clone(),
             metrics: metrics.clone(),
             recorder: Recorder::new(cluster.calls.clone(), reporter),
         },
         arguments.settings,
-        key,
         metrics,
     );
     let ours = watcher::Config::default().labels(&gather::ours());

@@ -11,7 +11,6 @@ use aiotest_wire::client::MasterClient;
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{ConfigMap, Event, Pod, Service};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::jiff::Timestamp;
 use kube::api::ListParams;
 use kube::{Api, Client, Config, Resource, ResourceExt};
@@ -109,22 +108,9 @@ pub(crate) struct Reader {
     pub(crate) metrics: Metrics,
 }
 
-/// A child's name, and whose object bears it.
-enum Child<T> {
-    Absent,
-    Ours(T),
-    /// In a sentence.
-    Foreign(String),
-}
-
 impl Reader {
     /// Everything about this LoadTest; `None` if it is there no more.
-    pub(crate) async fn gather(
-        &self,
-        namespace: &str,
-        name: &str,
-        memory: Memory,
-    ) -> Result<Option<World>, Error> {
+    pub(crate) async fn gather(&self, namespace: &str, name: &str) -> Result<Option<World>, Error> {
         let Some(load_test) = self.get::<LoadTest>(namespace, name).await? else { return Ok(None) };
         let run = load_test.status.as_ref().and_then(|status| status.run.clone());
         let names = Names::of(&load_test, run.as_ref().map_or(1, |run| run.number));
@@ -162,7 +148,7 @@ impl Reader {
             conflict: conflicts.into_iter().next(),
             complaint,
             answer: Answer::NotAsked,
-            memory,
+            memory: Memory::default(),
         };
         world.answer = self.ask(&world).await;
         Ok(Some(world))
@@ -250,14 +236,10 @@ impl Reader {
         T: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + DeserializeOwned + Debug,
     {
         let found = self.get::<T>(&names.namespace, name).await?;
-        Ok(match whose(found, names) {
-            Child::Ours(object) => Some(object),
-            Child::Absent => None,
-            Child::Foreign(sentence) => {
-                conflicts.push(sentence);
-                None
-            }
-        })
+        let conflict = found.as_ref().and_then(|object| conflict(object, names));
+        let foreign = conflict.is_some();
+        conflicts.extend(conflict);
+        Ok(found.filter(|_| !foreign))
     }
 
     async fn get<T>(&self, namespace: &str, name: &str) -> Result<Option<T>, Error>
@@ -278,19 +260,15 @@ impl Reader {
     }
 }
 
-fn whose<T: Resource<DynamicType = ()>>(found: Option<T>, names: &Names) -> Child<T> {
-    let Some(object) = found else { return Child::Absent };
-    let meta: &ObjectMeta = object.meta();
-    match owner_uid(meta) {
-        Some(uid) if uid == names.uid => Child::Ours(object),
-        owner => {
-            let (kind, name) = (T::kind(&()), meta.name.as_deref().unwrap_or_default());
-            let whose = owner.map_or("nobody's", |_| "another object's");
-            Child::Foreign(format!(
-                "{kind} `{name}` is there already and is {whose}: delete it or rename the LoadTest"
-            ))
-        }
+/// That an object is not this LoadTest's, in a sentence.
+fn conflict<T: Resource<DynamicType = ()>>(object: &T, names: &Names) -> Option<String> {
+    let owner = owner_uid(object.meta());
+    if owner == Some(&names.uid) {
+        return None;
     }
+    let (kind, name) = (T::kind(&()), object.meta().name.as_deref().unwrap_or_default());
+    let whose = owner.map_or("nobody's", |_| "another object's");
+    Some(format!("{kind} `{name}` is there already and is {whose}: delete it or rename the LoadTest"))
 }
 
 fn lacks_pods(job: &Job) -> bool {

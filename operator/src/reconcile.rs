@@ -15,7 +15,6 @@ use crate::planner::{self, Write};
 use crate::settings::Settings;
 use crate::standing::{Refused, Standing};
 use crate::status;
-use crate::token::Key;
 use crate::world::{Memory, World};
 
 /// Figures of the moment are written at most so often.
@@ -39,7 +38,7 @@ pub(crate) enum Error {
     TooLong,
 }
 
-/// What is remembered of one LoadTest, by its UID.
+/// What is remembered of one LoadTest, by its namespace and name.
 #[derive(Default)]
 struct Remembered {
     memory: Memory,
@@ -54,20 +53,13 @@ pub(crate) struct Reconciler {
     pub(crate) reader: Reader,
     pub(crate) writer: Writer,
     pub(crate) settings: Settings,
-    pub(crate) key: Key,
     pub(crate) metrics: Metrics,
     remembered: Mutex<BTreeMap<(String, String), Remembered>>,
 }
 
 impl Reconciler {
-    pub(crate) fn new(
-        reader: Reader,
-        writer: Writer,
-        settings: Settings,
-        key: Key,
-        metrics: Metrics,
-    ) -> Self {
-        Self { reader, writer, settings, key, metrics, remembered: Mutex::default() }
+    pub(crate) fn new(reader: Reader, writer: Writer, settings: Settings, metrics: Metrics) -> Self {
+        Self { reader, writer, settings, metrics, remembered: Mutex::default() }
     }
 
     /// Looks once. Returns when to look again; `None`: not before something changes.
@@ -80,9 +72,7 @@ impl Reconciler {
     }
 
     async fn look(&self, namespace: &str, name: &str) -> Result<Option<Duration>, Error> {
-        let memory = self.remember(namespace, name, |known| known.memory.clone());
-        let Some(mut world) =
-            Box::pin(self.reader.gather(namespace, name, memory)).await.map_err(Error::Gather)?
+        let Some(mut world) = Box::pin(self.reader.gather(namespace, name)).await.map_err(Error::Gather)?
         else {
             self.forget(namespace, name);
             return Ok(None);
@@ -91,8 +81,8 @@ impl Reconciler {
         let standing = Standing::of(&world, None);
         let mut refused = None;
         // A run is written down before anything of it is made, so that it is begun once.
-        if self.is_written_down(&world, &standing)
-            && let Some(write) = planner::next(&world, &self.settings, &self.key, &standing)
+        if world.run() == Some(&status::run(&world, &self.settings))
+            && let Some(write) = planner::next(&world, &self.settings, &self.reader.key, &standing)
         {
             match self.writer.write(namespace, &write, self.reader.master(&world)).await {
                 Ok(()) => {
@@ -128,13 +118,11 @@ impl Reconciler {
                 tracing::info!(namespace, name, reason, message, "transition");
                 self.writer.publish(&world.load_test, &reason, &message).await;
             }
-            let mut written = world.load_test.clone();
-            written.status = Some(wanted);
-            self.metrics.stands(namespace, name, Some(status::state(&written)));
+            self.metrics.stands(namespace, name, Some(status::state(Some(&wanted))));
             // What was waiting for the status to be written is due now.
             return Ok(if refused.is_some() { patience } else { Some(Duration::ZERO) });
         }
-        self.metrics.stands(namespace, name, Some(status::state(&world.load_test)));
+        self.metrics.stands(namespace, name, Some(status::state(world.status())));
         // What is only a figure waits for its turn, also after the end.
         let withheld = world.status() != Some(&wanted) && !world.is_deleted();
         Ok(if withheld { Some(patience.unwrap_or(LIVE).min(LIVE)) } else { patience })
@@ -147,14 +135,6 @@ impl Reconciler {
         }
         let last = self.remember(namespace, name, |known| known.written);
         status::differ_in_substance(known, wanted) || last.is_none_or(|last| LIVE <= last.elapsed())
-    }
-
-    /// Whether the status holds the run and what it is made from; a verdict, whether it was written.
-    fn is_written_down(&self, world: &World, standing: &Standing) -> bool {
-        let wanted = status::of(world, &self.settings, standing);
-        world.run().is_some()
-            && wanted.run.map(|run| (run.script_hash, run.spec_hash, run.image))
-                == world.run().map(|run| (run.script_hash.clone(), run.spec_hash.clone(), run.image.clone()))
     }
 
     /// A memory is of one run: another one starts without.

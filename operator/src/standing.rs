@@ -216,6 +216,17 @@ fn result_of(outcome: Outcome) -> VerdictResult {
     }
 }
 
+/// The other way, for what the reports know of a verdict.
+pub(crate) fn outcome_of(result: VerdictResult) -> Outcome {
+    match result {
+        VerdictResult::Passed => Outcome::Passed,
+        VerdictResult::Failed => Outcome::Failed,
+        VerdictResult::Invalid => Outcome::Invalid,
+        VerdictResult::Cancelled => Outcome::Cancelled,
+        VerdictResult::NotStarted => Outcome::NotStarted,
+    }
+}
+
 /// So many characters at most.
 pub(crate) fn cut(text: &str, longest: usize) -> String {
     if text.chars().count() <= longest {

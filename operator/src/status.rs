@@ -1,7 +1,6 @@
 //! The status of a LoadTest, from where it stands. Pure: what has not changed stays byte for byte, so that nothing is
 //! written that says nothing new. Start at [`of`].
 
-use aiotest_api::LoadTest;
 use aiotest_api::conditions::{Condition, ConditionStatus, ConditionType, State};
 use aiotest_api::status::{KeptReport, Live, LoadTestStatus, Run, Runners};
 use aiotest_core::message::Status as Figures;
@@ -20,8 +19,7 @@ const MESSAGE: usize = 4096;
 pub(crate) fn of(world: &World, settings: &Settings, standing: &Standing) -> LoadTestStatus {
     let mut status = world.status().cloned().unwrap_or_default();
     status.observed_generation = world.load_test.metadata.generation;
-    let run = status.run.take().unwrap_or_else(|| first_run(world));
-    status.run = Some(with_source(world, settings, run));
+    status.run = Some(run(world, settings));
     if let Answer::Going(figures) = &world.answer {
         status.live = Some(live(figures));
     }
@@ -59,17 +57,13 @@ pub(crate) fn transition(
     after: &LoadTestStatus,
 ) -> Option<(String, String)> {
     let changed = |type_: ConditionType| {
-        let reason = |status: &LoadTestStatus| find(status, type_).map(|condition| condition.reason.clone());
-        let new = find(after, type_)?;
-        (before.and_then(reason).as_ref() != Some(&new.reason)).then_some(new)
+        let old = before.and_then(|before| before.condition(type_));
+        let new = after.condition(type_)?;
+        (old.map(|old| &old.reason) != Some(&new.reason)).then_some(new)
     };
     let state = changed(ConditionType::Succeeded).filter(|new| new.reason != State::Waiting.reason());
     let told = state.or_else(|| changed(ConditionType::Reconciling))?;
     Some((told.reason.clone(), told.message.clone()))
-}
-
-fn find(status: &LoadTestStatus, type_: ConditionType) -> Option<&Condition> {
-    status.conditions.iter().find(|condition| condition.type_ == type_)
 }
 
 fn first_run(world: &World) -> Run {
@@ -84,8 +78,9 @@ fn first_run(world: &World) -> Run {
     }
 }
 
-/// What the run is made from is settled when its snapshot is made; until then the source may be edited.
-fn with_source(world: &World, settings: &Settings, mut run: Run) -> Run {
+/// The newest run. What it is made from is settled when its snapshot is made; until then the source may be edited.
+pub(crate) fn run(world: &World, settings: &Settings) -> Run {
+    let mut run = world.run().cloned().unwrap_or_else(|| first_run(world));
     if let Ok(source) = &world.source
         && !world.has_snapshot
         && world.master.is_none()
@@ -155,15 +150,15 @@ fn conditions(world: &World, standing: &Standing) -> Vec<Condition> {
 }
 
 fn accepted(world: &World, standing: &Standing) -> Condition {
-    let known = world.status().and_then(|status| find(status, ConditionType::Accepted));
+    let known = world.status().and_then(|status| status.condition(ConditionType::Accepted));
     let (status, reason, message) = match standing {
         Standing::Over(ending) if ending.refused.is_some() => {
             (ConditionStatus::False, "ScriptRefused", ending.refused.clone().unwrap_or_default())
         }
         _ if was_checked(world) => (ConditionStatus::True, "Checked", checked(world)),
         // After the verdict nothing is checked any more: what is known stays.
-        Standing::Over(_) if known.is_some() => return known.cloned().unwrap_or_else(|| unchecked(world)),
-        _ => return unchecked(world),
+        Standing::Over(_) => return known.cloned().unwrap_or_else(|| unchecked(world)),
+        Standing::Going { .. } => return unchecked(world),
     };
     condition(world, ConditionType::Accepted, status, reason, &message)
 }
@@ -221,8 +216,8 @@ fn put(all: &mut Vec<Condition>, mut new: Condition) {
 }
 
 /// The state as the STATE column shows it.
-pub(crate) fn state(load_test: &LoadTest) -> &str {
-    let succeeded = load_test.status.as_ref().and_then(|status| find(status, ConditionType::Succeeded));
+pub(crate) fn state(status: Option<&LoadTestStatus>) -> &str {
+    let succeeded = status.and_then(|status| status.condition(ConditionType::Succeeded));
     succeeded.map_or(State::Waiting.reason(), |condition| &condition.reason)
 }
 

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use aiotest_api::LoadTest;
 use aiotest_api::conditions::{ConditionStatus, ConditionType};
-use aiotest_api::status::VerdictResult;
 use clap::Args;
 use futures::{StreamExt, pin_mut};
 use kube::runtime::{WatchStreamExt, watcher};
 
 use crate::gather::{self, Cluster};
+use crate::standing::outcome_of;
 
 /// `aiotest-operator wait`
 #[derive(Args)]
@@ -61,8 +61,7 @@ pub(crate) async fn wait(arguments: WaitArguments) -> Result<u8, gather::Error> 
 }
 
 fn line(load_test: &LoadTest) -> String {
-    let conditions = load_test.status.as_ref().map(|status| &status.conditions[..]).unwrap_or_default();
-    let succeeded = conditions.iter().find(|condition| condition.type_ == ConditionType::Succeeded);
+    let succeeded = load_test.status.as_ref().and_then(|status| status.condition(ConditionType::Succeeded));
     succeeded.map_or_else(
         || "not looked at yet".to_owned(),
         |condition| format!("{}: {}", condition.reason, condition.message),
@@ -72,14 +71,7 @@ fn line(load_test: &LoadTest) -> String {
 /// By the verdict, once nothing is left to do.
 fn exit_code(load_test: &LoadTest) -> Option<u8> {
     let status = load_test.status.as_ref()?;
-    let done = status.conditions.iter().any(|condition| {
-        condition.type_ == ConditionType::Reconciling && condition.status == ConditionStatus::False
-    });
-    let verdict = status.verdict.as_ref().filter(|_| done)?;
-    Some(match verdict.result {
-        VerdictResult::Passed => 0,
-        VerdictResult::Failed => 1,
-        VerdictResult::Invalid => 2,
-        VerdictResult::Cancelled | VerdictResult::NotStarted => 3,
-    })
+    let reconciling = status.condition(ConditionType::Reconciling)?;
+    let verdict = status.verdict.as_ref().filter(|_| reconciling.status == ConditionStatus::False)?;
+    Some(outcome_of(verdict.result).exit_code())
 }

@@ -5,6 +5,7 @@
 use std::collections::BTreeSet;
 
 use aiotest_api::LoadTest;
+use aiotest_api::conditions::ConditionType;
 use aiotest_api::status::{LoadTestStatus, Run};
 use aiotest_core::message::{RunState, Status, Termination};
 use aiotest_core::report::Report;
@@ -111,9 +112,7 @@ impl World {
 
     /// The state as it was last written.
     pub(crate) fn last_state(&self) -> Option<&str> {
-        use aiotest_api::conditions::ConditionType::Succeeded;
-        let conditions = &self.status()?.conditions;
-        Some(&conditions.iter().find(|condition| condition.type_ == Succeeded)?.reason)
+        Some(&self.status()?.condition(ConditionType::Succeeded)?.reason)
     }
 
     /// What the newest master left when it ended.

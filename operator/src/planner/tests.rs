@@ -62,8 +62,7 @@ impl Scene {
     pub(crate) fn look(&mut self) -> bool {
         let standing = Standing::of(&self.world, None);
         let wanted = status::of(&self.world, &self.settings, &standing);
-        if self.world.run().is_some()
-            && wanted.run.as_ref().map(|run| &run.script_hash) == self.world.run().map(|run| &run.script_hash)
+        if self.world.run() == Some(&status::run(&self.world, &self.settings))
             && let Some(write) = next(&self.world, &self.settings, &self.key, &standing)
         {
             self.happen(write);
@@ -184,7 +183,7 @@ impl Scene {
     }
 
     pub(crate) fn state(&self) -> &str {
-        status::state(&self.world.load_test)
+        status::state(self.world.status())
     }
 
     pub(crate) fn verdict(&self) -> Option<VerdictResult> {

@@ -89,6 +89,8 @@ pub(crate) async fn run(arguments: RunArguments) -> Result<(), Error> {
         arguments.settings,
         metrics,
     );
+    let reconciler = Arc::new(reconciler);
+    let remembering = Arc::clone(&reconciler);
     let ours = watcher::Config::default().labels(&gather::ours());
     let controller = Controller::new(cluster.load_tests(namespace), watcher::Config::default());
     let store = controller.store();
@@ -104,11 +106,14 @@ pub(crate) async fn run(arguments: RunArguments) -> Result<(), Error> {
         .watches(cluster.pods(namespace), ours, |pod: Pod| load_test_of(&pod))
         .with_config(Config::default().concurrency(CONCURRENCY).debounce(DEBOUNCE))
         .shutdown_on_signal()
-        .run(look, after_failure, Arc::new(reconciler))
+        .run(look, after_failure, reconciler)
         .for_each(|outcome| async {
             match outcome {
-                // Deleted in the meantime: what is left to do the garbage collector does.
-                Ok(_) | Err(kube::runtime::controller::Error::ObjectNotFound(_)) => {}
+                Ok(_) => {}
+                // Deleted: what is left to do the garbage collector does, and kube looks no more.
+                Err(kube::runtime::controller::Error::ObjectNotFound(gone)) => {
+                    remembering.forget(gone.namespace.as_deref().unwrap_or_default(), &gone.name);
+                }
                 Err(error) => tracing::warn!("{}", gather::words(&error)),
             }
         })

@@ -153,7 +153,8 @@ impl Reconciler {
         visit(all.entry((namespace.to_owned(), name.to_owned())).or_default())
     }
 
-    fn forget(&self, namespace: &str, name: &str) {
+    /// That there is no such LoadTest any more.
+    pub(crate) fn forget(&self, namespace: &str, name: &str) {
         let key = (namespace.to_owned(), name.to_owned());
         self.remembered.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
         self.metrics.stands(namespace, name, None);

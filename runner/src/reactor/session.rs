@@ -1,7 +1,9 @@
-//! A user's own connections and cookies. Pure but for the cookies' expiry.
+//! A user's own connections and cookies. Pure.
 
-use cookie_store::CookieStore;
+use std::sync::Arc;
+use std::time::Instant;
 
+use super::jar::Jar;
 use super::request::{Authority, Target};
 use super::{CallId, ConnectionId};
 
@@ -12,39 +14,33 @@ pub(super) struct Session {
     /// Calls that are not over.
     pub(super) calls: Vec<CallId>,
     /// Made at the first cookie: most users never have one.
-    jar: Option<Box<CookieStore>>,
+    jar: Option<Box<Jar>>,
 }
 
 impl Session {
-    /// The `Cookie` header for `target`: the jar's and then the call's own; empty for none.
-    pub(super) fn cookie_header(&self, target: &Target, own: Option<&str>) -> String {
-        let mut header = String::new();
-        for (name, value) in self.cookies(target) {
-            push_pair(&mut header, &format!("{name}={value}"));
+    /// The `Cookie` header for `target`: the jar's and then the call's own. `None`: no header.
+    pub(super) fn cookie_header(
+        &mut self,
+        target: &Arc<Target>,
+        own: Option<&str>,
+        now: Instant,
+    ) -> Option<Arc<str>> {
+        let kept = self.jar.as_mut().map(|jar| jar.header(target, now)).filter(|kept| !kept.is_empty());
+        match (kept, own) {
+            (Some(kept), Some(own)) => Some(format!("{kept}; {own}").into()),
+            (kept, own) => kept.or_else(|| own.map(Arc::from)),
         }
-        if let Some(own) = own {
-            push_pair(&mut header, own);
-        }
-        header
     }
 
     /// Name and value of the cookies that go to `target`.
     pub(super) fn cookies<'a>(&'a self, target: &'a Target) -> impl Iterator<Item = (&'a str, &'a str)> {
-        self.jar.iter().flat_map(|jar| jar.get_request_values(&target.url))
+        self.jar.iter().flat_map(|jar| jar.cookies(target))
     }
 
-    /// Keeps a `Set-Cookie` value that came from `target`; one that is malformed or foreign is ignored, as browsers do.
+    /// Keeps a `Set-Cookie` value that came from `target`.
     pub(super) fn set_cookie(&mut self, target: &Target, value: &str) {
-        let jar = self.jar.get_or_insert_with(Box::default);
-        let _ = jar.parse(value, &target.url);
+        self.jar.get_or_insert_with(Box::default).set(target, value);
     }
-}
-
-fn push_pair(header: &mut String, pair: &str) {
-    if !header.is_empty() {
-        header.push_str("; ");
-    }
-    header.push_str(pair);
 }
 
 /// Whether two authorities share connections.

@@ -27,6 +27,7 @@ __all__ = [
     "Runner",
     "Step",
     "UserScope",
+    "loop_turns",
     "record",
     "refusal",
     "run_manifest",
@@ -539,6 +540,11 @@ class UserScope:
 def record(method: str, name: str, response_time: float, length: int, error: str | None = None) -> None:
     """Count a call of a custom client: `response_time` in ms, `length` in bytes, `error` `None` for a
     success.
+    """
+
+def loop_turns() -> int:
+    """How often the event loop has come round to the calls. Whoever sees another number than before has let
+    the other tasks run in between.
     """
 
 def take_statistics_json() -> str:

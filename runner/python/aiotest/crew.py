@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import sys
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from typing import Any, Protocol
 
@@ -180,18 +181,40 @@ def _make_task(
     return asyncio.Task(coro, loop=loop, **kwargs)
 
 
+_GATHER = asyncio.gather.__code__
+_GATHERERS_DEPTH = 4
+"""Frames from `_is_gathered` up to `gather`: the factory, `create_task`, `ensure_future`."""
+
+
+def _is_gathered() -> bool:
+    """Whether `asyncio.gather` makes the task that is being made."""
+    try:
+        return sys._getframe(_GATHERERS_DEPTH).f_code is _GATHER
+    except ValueError:
+        return False
+
+
 def adopt_tasks(loop: asyncio.AbstractEventLoop) -> None:
-    """Let every task that a user makes be known to its life, on top of whatever task factory the loop has."""
+    """Let every task that a user makes be known to its life, on top of whatever task factory the loop has.
+
+    What a user gathers is begun at once, where Python can do that (from 3.12 on), and not when the loop comes
+    round: `gather` is awaited there and then, and a turn of the loop costs more than a call.
+    """
     previous = loop.get_task_factory()
+    make: Any = previous or _make_task
+    may_begin = previous is None and sys.version_info >= (3, 12)
 
     def factory(loop: asyncio.AbstractEventLoop, coro: Coroutine[Any, Any, Any], **kwargs: Any) -> Any:
         life = current_life.get()
-        if life is not None and life.starting:
-            life.starting, life = False, None
-        make: Any = previous or _make_task
+        if life is None:
+            return make(loop, coro, **kwargs)
+        if life.starting:
+            life.starting = False
+            return make(loop, coro, **kwargs)
+        if may_begin and _is_gathered():
+            kwargs["eager_start"] = True
         task = make(loop, coro, **kwargs)
-        if life is not None:
-            life.adopt(task)
+        life.adopt(task)
         return task
 
     loop.set_task_factory(factory)  # type: ignore[arg-type]

@@ -39,6 +39,8 @@ class EventHook:
     def __init__(self, name: str = "event") -> None:
         self.name = name
         self._handlers: list[tuple[Handler, frozenset[str] | None]] = []
+        self.has_handlers = False
+        """Whether anybody listens; if not, `notify` does nothing and need not be called."""
         self.record: Callable[..., None] | None = None
         """Called with the keywords of every `fire`, before the handlers; set by the host of the process."""
 
@@ -47,6 +49,7 @@ class EventHook:
         if not callable(handler):
             raise TypeError(f"a handler of `{self.name}` must be a coroutine function, not {handler!r}")
         self._handlers.append((handler, _keywords(handler)))
+        self.has_handlers = True
         return self
 
     def __isub__(self, handler: Handler) -> Self:
@@ -54,13 +57,9 @@ class EventHook:
         for index, (known, _) in enumerate(self._handlers):
             if known == handler:
                 del self._handlers[index]
+                self.has_handlers = bool(self._handlers)
                 return self
         raise ValueError(f"{handler!r} is no handler of `{self.name}`")
-
-    @property
-    def has_handlers(self) -> bool:
-        """Whether anybody listens; if not, `notify` does nothing and need not be called."""
-        return bool(self._handlers)
 
     async def fire(self, **keywords: Any) -> None:
         """Say that the event happened: record it where this event is recorded, then call the handlers in

@@ -12,6 +12,7 @@ import asyncio
 import contextvars
 import inspect
 import traceback
+import weakref
 from collections.abc import Callable
 from enum import Enum
 from types import TracebackType
@@ -62,6 +63,7 @@ class Life:
     __slots__ = (
         "__weakref__",
         "_recorded",
+        "_room",
         "_tasks",
         "class_index",
         "host",
@@ -85,7 +87,8 @@ class Life:
         self.may_call = True
         self.starting = True
         """Until the user's own task is made; the tasks made after it are the user's tasks."""
-        self._tasks: set[asyncio.Task[Any]] | None = None
+        self._tasks: list[weakref.ref[asyncio.Task[Any]]] | None = None
+        self._room = 0
         self._recorded: asyncio.Event | None = None
 
     # === beginning ===
@@ -106,10 +109,11 @@ class Life:
         """Remember a task that the user made, to cancel it with the user."""
         if self.phase is Phase.ENDED or task.done():
             return
-        if self._tasks is None:
-            self._tasks = set()
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        # A callback at each task's end would cost as much as the task: the ended ones are dropped now and then.
+        if self._tasks is None or self._room <= len(self._tasks):
+            known = [ref for ref in self._tasks or () if (each := ref()) and not each.done()]
+            self._tasks, self._room = known, 2 * len(known) + 8
+        self._tasks.append(weakref.ref(task))
 
     async def run(self, user: User) -> None:
         """The whole of a user's task."""
@@ -218,7 +222,8 @@ class Life:
         await self._end_tasks(task)
 
     async def _end_tasks(self, task: asyncio.Task[Any] | None) -> None:
-        left = {each for each in self._tasks or () if each is not task and not each.done()}
+        known = [ref() for ref in self._tasks or ()]
+        left = {each for each in known if each is not None and each is not task and not each.done()}
         for each in left:
             each.cancel()
         if left:

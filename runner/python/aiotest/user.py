@@ -14,6 +14,7 @@ from types import FunctionType
 from typing import Any
 
 from aiotest import life
+from aiotest._native import loop_turns
 from aiotest.client import ClientSession
 
 __all__ = ["AsyncHttpUser", "Job", "User"]
@@ -95,6 +96,7 @@ class User:
         """
         await self.on_start()
         await life.pause(self.wait_time)
+        turn = loop_turns()
         while True:
             if not self.jobs:
                 raise ValueError(f"{type(self).__name__}.jobs is empty: there is nothing to run")
@@ -104,7 +106,10 @@ class User:
                 except Exception as error:
                     if not life.is_recorded(error):
                         raise
-                await life.pause(self.wait_time)
+                # A job that waited for a call has let the others run already.
+                before, turn = turn, loop_turns()
+                if self.wait_time > 0 or before == turn:
+                    await life.pause(self.wait_time)
 
 
 class AsyncHttpUser(User):

@@ -34,20 +34,28 @@ pub(super) struct Driver {
     event_loop: Option<Py<PyAny>>,
     slots: Vec<Option<Slot>>,
     ready: Vec<CallId>,
+    /// The loop is in `drain`: it is the one that runs.
+    draining: bool,
 }
+
+/// Tasks resumed at once from which on their requests are written together.
+const CORKED_FROM: usize = 4;
 
 fn driver(py: Python<'_>) -> PyResult<&Bound<'_, Driver>> {
     static DRIVER: PyOnceLock<Py<Driver>> = PyOnceLock::new();
     let driver = DRIVER.get_or_try_init(py, || {
-        Py::new(py, Driver { event_loop: None, slots: Vec::new(), ready: Vec::new() })
+        Py::new(py, Driver { event_loop: None, slots: Vec::new(), ready: Vec::new(), draining: false })
     })?;
     Ok(driver.bind(py))
 }
 
 /// Makes sure that the running loop drives the reactor. Called before a call starts.
 pub(super) fn attach(py: Python<'_>) -> PyResult<()> {
-    let running = imported!(py, "asyncio", "get_running_loop")?.call0()?;
     let driver = driver(py)?;
+    if driver.borrow().draining {
+        return Ok(());
+    }
+    let running = imported!(py, "asyncio", "get_running_loop")?.call0()?;
     if driver.borrow().event_loop.as_ref().is_some_and(|known| known.is(&running)) {
         return Ok(());
     }
@@ -186,6 +194,10 @@ impl Driver {
         let py = slf.py();
         let mut ready = std::mem::take(&mut slf.borrow_mut().ready);
         engine().drive(&mut ready);
+        if CORKED_FROM <= ready.len() {
+            engine().lock().cork();
+        }
+        slf.borrow_mut().draining = true;
         let mut stop = None;
         for call in ready.drain(..) {
             let slot = slf.borrow_mut().take(call);
@@ -199,7 +211,10 @@ impl Driver {
                 }
             }
         }
-        slf.borrow_mut().ready = ready;
+        engine().lock().uncork();
+        let mut driver = slf.borrow_mut();
+        driver.draining = false;
+        driver.ready = ready;
         stop.map_or(Ok(()), Err)
     }
 

@@ -108,17 +108,20 @@ impl Reactor {
     pub(super) fn fail(&mut self, id: CallId, failure: Failure, now: Instant) {
         let Some(call) = self.calls.get_mut(id).filter(|call| call.ended.is_none()) else { return };
         let connection = call.connection.take();
+        let closed = matches!(failure.kind, FailureKind::Reset | FailureKind::Closed);
+        let unwritten = closed && call.aborted.is_none() && call.is_unwritten();
         let retry = call.may_retry(&failure);
-        if matches!(failure.kind, FailureKind::Reset | FailureKind::Closed) {
+        if closed {
             self.take_back_unsent(id, connection);
         }
         if let Some(connection) = connection {
             self.connections.remove(connection);
         }
         let Some(call) = self.calls.get_mut(id) else { return };
-        if retry {
-            call.retried += 1;
-            return self.dispatch(id, now);
+        if unwritten || retry {
+            call.retried += u32::from(!unwritten);
+            self.dispatch(id, now);
+            return self.arm(id);
         }
         call.failure = Some(failure);
         self.end(id, now);

@@ -68,6 +68,11 @@ impl Engine {
         reactor.take_ready(ready);
     }
 
+    /// How often the loop's thread has driven the reactor.
+    pub fn drives(&self) -> u64 {
+        self.drives.load(Ordering::Relaxed)
+    }
+
     /// What was recorded since the last time it was taken.
     pub fn take_statistics(&self) -> Statistics {
         self.lock().take_statistics()
@@ -103,9 +108,10 @@ impl Engine {
     }
 
     /// Event by event, so that nobody waits for the lock longer than for one system call.
-    fn drive_in_steps(&self) {
+    pub(super) fn drive_in_steps(&self) {
         loop {
             let mut reactor = self.lock();
+            reactor.write_held();
             let more = reactor.drive(true);
             let ready = reactor.has_ready();
             drop(reactor);

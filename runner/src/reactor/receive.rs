@@ -319,7 +319,13 @@ impl Reactor {
 
     /// Programs the timer for the nearest deadline, if that is nearer than what it is set to.
     pub(super) fn set_timer(&mut self) {
-        let Some(next) = self.deadlines.next() else { return };
+        if let Some(next) = self.deadlines.next() {
+            self.set_timer_for(next);
+        }
+    }
+
+    /// Has the reactor driven at `next`, if nothing else does before.
+    pub(super) fn set_timer_for(&mut self, next: Instant) {
         if self.timer_at.is_some_and(|at| at <= next) {
             return;
         }

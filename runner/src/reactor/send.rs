@@ -14,7 +14,7 @@ use super::connection::{self, Connecting, Connection};
 use super::failure::{Failure, FailureKind};
 use super::resolver::Lookup;
 use super::tls::{self, Handshake, Tls};
-use super::{CallId, ConnectionId, Reactor, http1, session};
+use super::{CallId, ConnectionId, Reactor, session};
 
 impl Reactor {
     /// Puts the present hop of a call on its way.
@@ -188,21 +188,14 @@ impl Reactor {
         else {
             return;
         };
-        let cookies = self.sessions.get(call.request.session).map_or_else(String::new, |session| {
-            session.cookie_header(&call.target, call.request.cookies.as_deref())
-        });
+        let session = self.sessions.get_mut(call.request.session);
+        let cookies = session
+            .and_then(|session| session.cookie_header(&call.target, call.request.cookies.as_deref(), now));
         connection.call = Some(id);
         connection.idle_since = None;
         call.connection = Some(connection_id);
         call.exchange.reused = connection.reused;
-        call.exchange.writing = Some(now);
-        self.write_buffer.clear();
-        http1::encode(&mut self.write_buffer, &call.method, &call.target, &call.request, &cookies);
-        match connection.submit(&self.write_buffer) {
-            Ok(true) => self.mark_sent(id, connection_id),
-            Ok(false) => {}
-            Err(errno) => self.fail(id, connection::socket_failure(errno), now),
-        }
+        self.submit(id, connection_id, cookies.as_deref().unwrap_or_default(), now);
     }
 
     /// The socket takes bytes again.
@@ -219,7 +212,7 @@ impl Reactor {
         }
     }
 
-    fn mark_sent(&mut self, id: CallId, connection: ConnectionId) {
+    pub(super) fn mark_sent(&mut self, id: CallId, connection: ConnectionId) {
         let now = Instant::now();
         let written = self.connections.get(connection).map_or(0, |connection| connection.written);
         if let Some(call) = self.calls.get_mut(id) {

@@ -1,0 +1,102 @@
+//! Requests of one batch of users, held together for a moment and written one behind the other.
+//!
+//! A write that finds the server asleep pays for waking it, and a reply that comes at once makes a batch of one. So while
+//! the loop resumes a batch, requests on open connections are held and go out together: at the end of the batch, or
+//! after [`LONGEST`]. That the engine was busy is no time of the server's: a call's time begins with its write.
+//! Never holds what has to be connected first. Start at [`Reactor::cork`].
+
+use std::ops::Range;
+use std::time::{Duration, Instant};
+
+use super::{CallId, ConnectionId, Reactor, connection, http1};
+
+/// How long a request may be held while the loop resumes others.
+const LONGEST: Duration = Duration::from_micros(200);
+/// When somebody else lets go of what is held, because the loop has not come to it: a user blocks it.
+const ABANDONED: Duration = Duration::from_millis(1);
+
+/// What is held.
+#[derive(Default)]
+pub(super) struct Outbox {
+    corked: bool,
+    since: Option<Instant>,
+    held: Vec<Held>,
+    bytes: Vec<u8>,
+}
+
+struct Held {
+    call: CallId,
+    connection: ConnectionId,
+    bytes: Range<usize>,
+}
+
+impl Reactor {
+    /// From now on requests on open connections are held until `uncork`.
+    pub fn cork(&mut self) {
+        self.outbox.corked = true;
+    }
+
+    /// Writes what is held; what comes now is written at once.
+    pub fn uncork(&mut self) {
+        self.outbox.corked = false;
+        self.write_held();
+    }
+
+    /// Writes a call's request to an open connection, or holds it.
+    pub(super) fn submit(&mut self, id: CallId, connection_id: ConnectionId, cookies: &str, now: Instant) {
+        let Some(call) = self.calls.get(id) else { return };
+        let from = self.outbox.bytes.len();
+        http1::encode(&mut self.outbox.bytes, &call.method, &call.target, &call.request, cookies);
+        let held = Held { call: id, connection: connection_id, bytes: from..self.outbox.bytes.len() };
+        self.outbox.held.push(held);
+        if !self.outbox.corked {
+            return self.write_held();
+        }
+        match self.outbox.since {
+            None => {
+                self.outbox.since = Some(now);
+                self.set_timer_for(now + ABANDONED);
+            }
+            Some(since) if now < since + LONGEST => {}
+            Some(_) => self.write_held(),
+        }
+    }
+
+    /// Writes what is held, one request behind the other. A call that is over or elsewhere by now is passed over.
+    pub(super) fn write_held(&mut self) {
+        if self.outbox.held.is_empty() {
+            return;
+        }
+        let corked = self.outbox.corked;
+        let mut outbox = std::mem::take(&mut self.outbox);
+        for held in outbox.held.drain(..) {
+            self.write_one(&held, &outbox.bytes);
+        }
+        outbox.bytes.clear();
+        outbox.since = None;
+        // What a retry has put there meanwhile was written at once.
+        self.outbox = Outbox { corked, ..outbox };
+    }
+
+    fn write_one(&mut self, held: &Held, bytes: &[u8]) {
+        let (Some(call), Some(connection)) =
+            (self.calls.get_mut(held.call), self.connections.get_mut(held.connection))
+        else {
+            return;
+        };
+        if call.connection != Some(held.connection) || call.exchange.writing.is_some() || call.ended.is_some()
+        {
+            return;
+        }
+        let now = Instant::now();
+        if call.is_first_attempt_on_open_connection() {
+            call.started = now;
+        }
+        call.exchange.writing = Some(now);
+        match connection.submit(&bytes[held.bytes.clone()]) {
+            Ok(true) => self.mark_sent(held.call, held.connection),
+            Ok(false) => {}
+            Err(errno) => self.fail(held.call, connection::socket_failure(errno), now),
+        }
+    }
+}

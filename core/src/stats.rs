@@ -69,11 +69,14 @@ pub enum Outcome<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct RowKey(u32);
 
+/// Methods and rows by name. Asked at every call; the names are the scenario's own, and few.
+type Keys = HashMap<Box<str>, Vec<(Box<str>, RowKey)>, foldhash::fast::FixedState>;
+
 /// Everything measured by one process, or merged from many.
 #[derive(Clone, Debug, Default)]
 pub struct Statistics {
     rows: Vec<Row>,
-    keys: HashMap<Box<str>, Vec<(Box<str>, RowKey)>>,
+    keys: Keys,
     errors: bounded::Known,
     user_errors: Counts,
 }

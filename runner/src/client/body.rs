@@ -25,12 +25,16 @@ const PIECE: usize = 64 * 1024;
 fn load(slf: &Bound<'_, Response>) -> PyResult<Option<Py<PyAny>>> {
     let py = slf.py();
     let exchange = {
-        let response = slf.borrow();
+        let mut response = slf.borrow_mut();
         if response.whole.is_some() {
             return Ok(None);
         }
         if response.left {
             return Err(errors::closed(py));
+        }
+        if let Some(early) = response.early.take() {
+            response.keep_whole(early);
+            return Ok(None);
         }
         response.exchange.clone()
     };
@@ -45,13 +49,11 @@ fn load(slf: &Bound<'_, Response>) -> PyResult<Option<Py<PyAny>>> {
         (failure, aborted, bytes)
     };
     let mut response = slf.borrow_mut();
-    response.ended = true;
     if failure.is_none() && !aborted {
-        let streamed = response.pending.split();
-        response.whole =
-            Some(if streamed.is_empty() { bytes } else { [streamed.freeze(), bytes].concat().into() });
+        response.keep_whole(bytes);
         return Ok(None);
     }
+    response.ended = true;
     let (asked, head) = (response.asked.clone(), response.head.clone());
     drop(response);
     Err(failure
@@ -62,12 +64,16 @@ fn load(slf: &Bound<'_, Response>) -> PyResult<Option<Py<PyAny>>> {
 fn pull(slf: &Bound<'_, Response>, size: usize) -> PyResult<Option<Py<PyAny>>> {
     let py = slf.py();
     let exchange = {
-        let response = slf.borrow();
+        let mut response = slf.borrow_mut();
         if response.whole.is_some() {
             return Ok(None);
         }
         if response.left {
             return Err(errors::closed(py));
+        }
+        if let Some(early) = response.early.take().filter(|early| !early.is_empty()) {
+            response.pending.extend_from_slice(&early);
+            return Ok(None);
         }
         response.exchange.clone()
     };

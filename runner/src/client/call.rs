@@ -12,14 +12,14 @@ use pyo3::prelude::*;
 use super::errors::{self, Asked};
 use super::exchange::Exchange;
 use super::leaving::{Leaving, Outcome};
-use super::response::Response;
+use super::response::{Received, Response};
 use super::resumed::{self, Resumed};
 use super::scope::Scope;
 use super::session::ClientSession;
 use super::{driver, notify, verdict};
 use crate::reactor::engine::engine;
 use crate::reactor::request::Request;
-use crate::reactor::{Leave, Verdict, Wake};
+use crate::reactor::{Leave, Reply, Verdict, Wake};
 
 /// A call that has not started yet.
 pub(super) struct Prepared {
@@ -68,20 +68,22 @@ impl Call {
         match state {
             State::Fresh(prepared) => {
                 let Prepared { request, scope, raise_for_status } = *prepared;
-                let (exchange, there) = Exchange::start(py, request, scope)?;
-                if there {
-                    return Self::replied(slf, &exchange, raise_for_status);
+                let (exchange, reply) = Exchange::start(py, request, scope)?;
+                if let Some(reply) = reply {
+                    return Self::replied(slf, &exchange, reply, raise_for_status);
                 }
                 let waiter = driver::suspend(py, exchange.id, Wake::Head)?;
                 slf.borrow_mut().state = State::Waiting { exchange, raise_for_status };
                 Ok(Resumed::Suspended(waiter))
             }
             State::Waiting { exchange, raise_for_status } => {
-                if let Some(waiter) = driver::wait(py, exchange.id, Wake::Head)? {
-                    slf.borrow_mut().state = State::Waiting { exchange, raise_for_status };
-                    return Ok(Resumed::Suspended(waiter));
+                let reply = engine().lock().take_reply(exchange.id);
+                if let Some(reply) = reply {
+                    return Self::replied(slf, &exchange, reply, raise_for_status);
                 }
-                Self::replied(slf, &exchange, raise_for_status)
+                let waiter = driver::suspend(py, exchange.id, Wake::Head)?;
+                slf.borrow_mut().state = State::Waiting { exchange, raise_for_status };
+                Ok(Resumed::Suspended(waiter))
             }
             State::Failing(leaving) => Self::keep(slf, leaving.resume(py)),
             State::Replied(response) => {
@@ -93,15 +95,15 @@ impl Call {
     }
 
     /// The head is there, or the call has failed.
-    fn replied(slf: &Bound<'_, Self>, exchange: &Arc<Exchange>, raise_for_status: bool) -> PyResult<Resumed> {
+    fn replied(
+        slf: &Bound<'_, Self>,
+        exchange: &Arc<Exchange>,
+        reply: Reply,
+        raise_for_status: bool,
+    ) -> PyResult<Resumed> {
         let py = slf.py();
-        let (head, history, failure) = {
-            let reactor = engine().lock();
-            let id = exchange.id;
-            (reactor.head(id).cloned(), reactor.history(id).to_vec(), reactor.failure(id).cloned())
-        };
-        let Some(head) = head else {
-            let error = match failure {
+        let Some(head) = reply.head else {
+            let error = match reply.failure {
                 Some(failure) => errors::of_failure(py, &failure, &slf.borrow().asked, None),
                 None => errors::closed(py),
             };
@@ -117,7 +119,8 @@ impl Call {
         {
             session.borrow_mut(py).lend(exchange);
         }
-        let response = Response::new(Arc::clone(exchange), session, head, history, asked, block);
+        let received = Received { head, history: reply.history, body: reply.body };
+        let response = Response::new(Arc::clone(exchange), session, received, asked, block);
         let response = Py::new(py, response)?;
         if raise_for_status && let Some(error) = Response::status_error(response.bind(py)) {
             response.borrow_mut(py).give_up();
@@ -178,8 +181,8 @@ impl Call {
         slf
     }
 
-    fn __next__(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
-        resumed::give(Self::resume(slf))
+    fn __next__(slf: &Bound<'_, Self>) -> PyResult<Option<Py<PyAny>>> {
+        resumed::next(slf.py(), Self::resume(slf))
     }
 
     fn send(slf: &Bound<'_, Self>, value: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {

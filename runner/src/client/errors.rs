@@ -51,7 +51,7 @@ pub(super) fn of_failure(py: Python<'_>, failure: &Failure, asked: &Asked, head:
 pub(super) fn of_status(py: Python<'_>, head: &Head, asked: &Asked, headers: &Bound<'_, PyAny>) -> PyErr {
     let made = (|| {
         let make = imported!(py, "aiotest.exception", "_of_status")?;
-        make.call1((asked.info(py)?, head.status, &head.reason, headers))
+        make.call1((asked.info(py)?, head.status, head.reason(), headers))
     })();
     made.map_or_else(|error| error, PyErr::from_value)
 }

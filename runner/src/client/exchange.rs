@@ -10,7 +10,7 @@ use super::scope::Scope;
 use super::{driver, notify};
 use crate::reactor::engine::engine;
 use crate::reactor::request::Request;
-use crate::reactor::{Abort, CallId, Leave, Record, Verdict, Wake};
+use crate::reactor::{Abort, CallId, Leave, Record, Reply, Verdict};
 
 /// A started call. Shared by the objects that speak for it; the last one to go aborts what is not recorded.
 /// It holds no Python object, so that it may be shared without the garbage collector knowing.
@@ -24,25 +24,25 @@ pub(super) struct Exchange {
 }
 
 impl Exchange {
-    /// Starts the call, and says whether its head is there already.
+    /// Starts the call, and gives its reply where that is there already.
     pub(super) fn start(
         py: Python<'_>,
         request: Request,
         scope: Option<Arc<Scope>>,
-    ) -> PyResult<(Arc<Self>, bool)> {
+    ) -> PyResult<(Arc<Self>, Option<Reply>)> {
         driver::attach(py)?;
         if scope.as_ref().is_some_and(|scope| scope.is_retired()) {
             return Err(CancelledError::new_err("the user is being stopped: no new call starts"));
         }
         let started = {
             let mut reactor = engine().lock();
-            reactor.start(request).map(|id| (id, reactor.wait(id, Wake::Head)))
+            reactor.start(request).map(|id| (id, reactor.take_reply(id)))
         };
-        let (id, there) = started.map_err(|refused| CancelledError::new_err(refused.to_string()))?;
+        let (id, reply) = started.map_err(|refused| CancelledError::new_err(refused.to_string()))?;
         if let Some(scope) = &scope {
             scope.opened(id);
         }
-        Ok((Arc::new(Self { id, scope, over: AtomicBool::new(false), given: Mutex::default() }), there))
+        Ok((Arc::new(Self { id, scope, over: AtomicBool::new(false), given: Mutex::default() }), reply))
     }
 
     pub(super) fn is_over(&self) -> bool {

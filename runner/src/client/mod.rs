@@ -21,6 +21,7 @@ mod cookies;
 mod driver;
 mod errors;
 mod exchange;
+mod ffi;
 mod leaving;
 mod notify;
 mod options;
@@ -52,6 +53,7 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<session::ClientSession>()?;
     module.add_class::<step::Step>()?;
     module.add_class::<timeout::ClientTimeout>()?;
+    module.add_function(wrap_pyfunction!(loop_turns, module)?)?;
     module.add_function(wrap_pyfunction!(record, module)?)?;
     module.add_function(wrap_pyfunction!(take_statistics_json, module)?)?;
     // asyncio takes an object for a coroutine if it is registered as one; a Future-like would never be sent into.
@@ -73,6 +75,12 @@ fn record(method: &str, name: &str, response_time: f64, length: u64, error: Opti
     })?;
     engine().lock().record_custom(method, name, latency, length, error);
     Ok(())
+}
+
+/// How often the loop has driven the calls: another number than before means that other tasks have run in between.
+#[pyfunction]
+fn loop_turns() -> u64 {
+    engine().drives()
 }
 
 /// What was recorded since the last time it was taken, as JSON. In a run the control thread takes it.

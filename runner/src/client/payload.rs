@@ -16,6 +16,18 @@ pub(super) struct Payload {
     pub(super) content_type: &'static str,
 }
 
+impl Payload {
+    /// `block` with the body's type, unless it names one itself.
+    pub(super) fn typed(&self, block: &HeaderBlock) -> PyResult<HeaderBlock> {
+        let mut block = block.clone();
+        if !block.contains("content-type") {
+            let pushed = block.push("Content-Type", self.content_type.as_bytes());
+            pushed.map_err(|error| header_error(&error))?;
+        }
+        Ok(block)
+    }
+}
+
 /// The body of `data=…`.
 pub(super) fn of_data(data: &Bound<'_, PyAny>) -> PyResult<Payload> {
     if let Ok(bytes) = data.cast::<PyBytes>() {

@@ -32,6 +32,8 @@ pub(super) struct Response {
     pub(super) left: bool,
     /// Nothing more of the body is to be had from the reactor.
     pub(super) ended: bool,
+    /// The whole body, if it came with the head, until somebody wants it.
+    pub(super) early: Option<Bytes>,
     pub(super) whole: Option<Bytes>,
     pub(super) whole_object: Option<Py<PyBytes>>,
     /// Taken from the reactor, but not by the scenario.
@@ -41,24 +43,32 @@ pub(super) struct Response {
     cookies: Option<Py<PyAny>>,
 }
 
+/// What has come of a reply when it is given away.
+pub(super) struct Received {
+    pub(super) head: Arc<Head>,
+    pub(super) history: Vec<Arc<Head>>,
+    /// The whole body, if it came with the head.
+    pub(super) body: Option<Bytes>,
+}
+
 impl Response {
     pub(super) fn new(
         exchange: Arc<Exchange>,
         session: Option<Py<ClientSession>>,
-        head: Arc<Head>,
-        history: Vec<Arc<Head>>,
+        received: Received,
         asked: Asked,
         block: bool,
     ) -> Self {
         Self {
             exchange,
             session,
-            head,
-            history,
+            head: received.head,
+            history: received.history,
             asked,
             block,
             left: false,
             ended: false,
+            early: received.body,
             whole: None,
             whole_object: None,
             pending: BytesMut::new(),
@@ -66,6 +76,13 @@ impl Response {
             url: None,
             cookies: None,
         }
+    }
+
+    /// Keeps what was left of the body, behind what was streamed of it.
+    pub(super) fn keep_whole(&mut self, rest: Bytes) {
+        let streamed = self.pending.split();
+        self.whole = Some(if streamed.is_empty() { rest } else { [streamed.freeze(), rest].concat().into() });
+        self.ended = true;
     }
 
     /// The call ends without this object.
@@ -154,7 +171,7 @@ impl Response {
 
     #[getter]
     fn reason(&self) -> &str {
-        &self.head.reason
+        self.head.reason()
     }
 
     #[getter]
@@ -227,7 +244,8 @@ impl Response {
             (response.exchange.clone(), response.history.clone(), response.asked.clone())
         };
         let hops = hops.into_iter().map(|head| {
-            let mut hop = Self::new(exchange.clone(), None, head, Vec::new(), asked.clone(), true);
+            let received = Received { head, history: Vec::new(), body: None };
+            let mut hop = Self::new(exchange.clone(), None, received, asked.clone(), true);
             hop.give_up();
             Py::new(py, hop)
         });
@@ -312,7 +330,7 @@ impl Response {
     }
 
     fn __repr__(&self) -> String {
-        format!("<Response({}) [{} {}]>", self.head.target.url, self.head.status, self.head.reason)
+        format!("<Response({}) [{} {}]>", self.head.target.url, self.head.status, self.head.reason())
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {

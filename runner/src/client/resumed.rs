@@ -1,8 +1,8 @@
 //! What an awaitable does when it is sent into, and how that is said in Python's iterator protocol.
 
-use pyo3::exceptions::{PyStopIteration, PyTypeError};
+use pyo3::exceptions::{PyBaseException, PyStopIteration, PyTypeError};
 use pyo3::prelude::*;
-use pyo3::types::PyType;
+use pyo3::types::{PyTuple, PyType};
 
 /// One step of an awaitable that raised nothing.
 pub(super) enum Resumed {
@@ -12,7 +12,25 @@ pub(super) enum Resumed {
     Returned(Py<PyAny>),
 }
 
-/// A step as `__next__` and `send` give it: a value is a `StopIteration`.
+/// A step as `__next__` gives it. `None`: it is over; its value is that of the pending `StopIteration`, or none.
+///
+/// Every await takes this way, and making an exception takes longer than the rest of the step.
+pub(super) fn next(py: Python<'_>, step: PyResult<Resumed>) -> PyResult<Option<Py<PyAny>>> {
+    let value = match step? {
+        Resumed::Suspended(waiter) => return Ok(Some(waiter)),
+        Resumed::Returned(value) => value.into_bound(py),
+    };
+    if value.is_instance_of::<PyTuple>() || value.is_instance_of::<PyBaseException>() {
+        // They would be taken for the exception's arguments, or for the exception itself.
+        return Err(PyStopIteration::new_err((value.unbind(),)));
+    }
+    if !value.is_none() {
+        super::ffi::set_stop_iteration(&value);
+    }
+    Ok(None)
+}
+
+/// A step as `send` and `throw` give it: a value is a `StopIteration`.
 pub(super) fn give(step: PyResult<Resumed>) -> PyResult<Py<PyAny>> {
     match step? {
         Resumed::Suspended(waiter) => Ok(waiter),

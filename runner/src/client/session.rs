@@ -1,6 +1,6 @@
 //! `ClientSession`: a user's own connections, cookies and headers; each method makes a [`Call`].
 
-use std::sync::{Arc, LazyLock, Weak};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError, Weak};
 
 use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::gc::{PyTraverseError, PyVisit};
@@ -33,9 +33,13 @@ pub(super) struct ClientSession {
     scope: Option<Arc<Scope>>,
     /// What the scenario sees and may change.
     headers: Option<Py<PyAny>>,
+    /// The scenario has `headers`, and may change them at any time.
+    headers_given_away: bool,
     /// The version of `headers` that `block` was made of.
     version: u64,
     block: Arc<HeaderBlock>,
+    /// `block` with the type of the last body that was sent: users send bodies of one type.
+    typed_block: Mutex<Option<(&'static str, Arc<HeaderBlock>)>>,
     /// Cookies of every call, where there is no base URL to keep them for.
     cookies: Option<String>,
     timeouts: Timeouts,
@@ -85,17 +89,22 @@ impl ClientSession {
     }
 
     fn headers_of(&self, options: &Options<'_>, payload: Option<&Payload>) -> PyResult<Arc<HeaderBlock>> {
-        let mut block = match &options.headers {
-            Some(headers) => Arc::new(payload::add_headers(&self.block, headers)?),
-            None => Arc::clone(&self.block),
-        };
-        if let Some(payload) = payload
-            && !block.contains("content-type")
-        {
-            let pushed = Arc::make_mut(&mut block).push("Content-Type", payload.content_type.as_bytes());
-            pushed.map_err(|error| payload::header_error(&error))?;
+        match (&options.headers, payload) {
+            (Some(headers), payload) => {
+                let block = payload::add_headers(&self.block, headers)?;
+                payload.map_or(Ok(block.clone()), |payload| payload.typed(&block)).map(Arc::new)
+            }
+            (None, None) => Ok(Arc::clone(&self.block)),
+            (None, Some(payload)) => {
+                let mut known = self.typed_block.lock().unwrap_or_else(PoisonError::into_inner);
+                if let Some((_, block)) = known.as_ref().filter(|(kind, _)| *kind == payload.content_type) {
+                    return Ok(Arc::clone(block));
+                }
+                let block = Arc::new(payload.typed(&self.block)?);
+                *known = Some((payload.content_type, Arc::clone(&block)));
+                Ok(block)
+            }
         }
-        Ok(block)
     }
 
     fn cookies_of(&self, options: &Options<'_>) -> PyResult<Option<String>> {
@@ -112,6 +121,9 @@ impl ClientSession {
         let py = slf.py();
         let (headers, known) = {
             let session = slf.borrow();
+            if !session.headers_given_away && session.version != 0 {
+                return Ok(());
+            }
             (session.headers.as_ref().map(|headers| headers.clone_ref(py)), session.version)
         };
         let Some(headers) = headers else { return Ok(()) };
@@ -122,6 +134,7 @@ impl ClientSession {
             let mut session = slf.borrow_mut();
             session.version = version;
             session.block = block;
+            session.typed_block = Mutex::default();
         }
         Ok(())
     }
@@ -220,8 +233,10 @@ impl ClientSession {
             targets,
             scope,
             headers: Some(headers.unbind()),
+            headers_given_away: false,
             version: 0,
             block: Arc::default(),
+            typed_block: Mutex::default(),
             timeouts,
             raise_for_status,
             json_serialize: Some(json_serialize),
@@ -322,7 +337,8 @@ impl ClientSession {
 
     /// The headers of every call; changes count from the next call on.
     #[getter]
-    fn headers(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+    fn headers(&mut self, py: Python<'_>) -> Option<Py<PyAny>> {
+        self.headers_given_away = true;
         self.headers.as_ref().map(|headers| headers.clone_ref(py))
     }
 

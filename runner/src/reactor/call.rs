@@ -75,21 +75,26 @@ pub(super) struct ReplyState {
 }
 
 /// Time spent in each phase, over all hops.
-#[derive(Default)]
 pub(super) struct Phases {
-    entries: Vec<(Phase, Duration)>,
+    entries: [(Phase, Duration); Phase::ALL.len()],
+    known: usize,
 }
 
 impl Phases {
+    const NONE: Self = Self { entries: [(Phase::Queue, Duration::ZERO); Phase::ALL.len()], known: 0 };
+
     pub(super) fn add(&mut self, phase: Phase, spent: Duration) {
-        match self.entries.iter_mut().find(|(known, _)| *known == phase) {
-            Some((_, sum)) => *sum += spent,
-            None => self.entries.push((phase, spent)),
+        let known = self.entries[..self.known].iter_mut().find(|(known, _)| *known == phase);
+        if let Some((_, sum)) = known {
+            *sum += spent;
+        } else {
+            self.entries[self.known] = (phase, spent);
+            self.known += 1;
         }
     }
 
     pub(super) fn as_slice(&self) -> &[(Phase, Duration)] {
-        &self.entries
+        &self.entries[..self.known]
     }
 }
 
@@ -117,7 +122,7 @@ impl Call {
             released: false,
             aborted: None,
             wake: None,
-            phases: Phases { entries: Vec::with_capacity(3) },
+            phases: Phases::NONE,
             sent: 0,
             retried: 0,
             truncated: false,
@@ -154,6 +159,16 @@ impl Call {
         [total, connect, handshake, read].into_iter().flatten().min_by_key(|(at, _)| *at)
     }
 
+    /// Whether the call had nothing to wait for but its turn in the engine until its request is written.
+    pub(super) fn is_first_attempt_on_open_connection(&self) -> bool {
+        self.exchange.reused && self.hops == 0 && self.retried == 0 && self.phases.as_slice().is_empty()
+    }
+
+    /// Whether the request was not even begun when its connection ended: the server had closed it as idle.
+    pub(super) fn is_unwritten(&self) -> bool {
+        self.exchange.reused && self.exchange.writing.is_none()
+    }
+
     /// Whether a failure before any byte of the reply may be tried again: once, where the method is idempotent and the
     /// connection had been used before, so that the server may have closed it as idle.
     pub(super) fn may_retry(&self, failure: &Failure) -> bool {
@@ -178,7 +193,7 @@ impl Call {
 
     fn status_error(&self) -> Option<String> {
         let head = self.head.as_ref().filter(|head| 400 <= head.status)?;
-        Some(format!("{} {}", head.status, head.reason).trim_end().to_owned())
+        Some(format!("{} {}", head.status, head.reason()).trim_end().to_owned())
     }
 }
 

@@ -1,6 +1,7 @@
 //! HTTP/1.1 on the wire: what a request looks like, where a reply's head and body end. Pure and bounded: every byte
 //! that comes from outside passes here and can only become a reply or an error text. Framing follows RFC 9112.
 
+use std::mem::MaybeUninit;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -70,9 +71,12 @@ pub(super) fn parse_head(
     method: &Arc<str>,
     target: &Arc<Target>,
 ) -> Result<Option<Reply>, String> {
-    let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
-    let mut parsed = httparse::Response::new(&mut headers);
-    let length = match parsed.parse(data) {
+    // Filled by the parser as far as there are headers: to clear all of it would take longer than to parse a usual head.
+    let mut headers = [const { MaybeUninit::uninit() }; MAX_HEADERS];
+    let mut parsed = httparse::Response::new(&mut []);
+    let outcome =
+        httparse::ParserConfig::default().parse_response_with_uninit_headers(&mut parsed, data, &mut headers);
+    let length = match outcome {
         Ok(httparse::Status::Complete(length)) => length,
         Ok(httparse::Status::Partial) if data.len() > MAX_HEAD => {
             return Err(format!("the reply's head is longer than {MAX_HEAD} bytes"));
@@ -93,7 +97,7 @@ pub(super) fn parse_head(
         parsed.headers.iter().map(|h| (range(h.name.as_bytes()), range(h.value))).collect();
     let head = Head {
         status,
-        reason: parsed.reason.unwrap_or_default().to_owned(),
+        reason: parsed.reason.filter(|text| !text.is_empty()).map_or(0..0, |text| range(text.as_bytes())),
         minor,
         target: Arc::clone(target),
         method: Arc::clone(method),

@@ -27,6 +27,8 @@ mod connection;
 mod deadlines;
 mod end;
 mod http1;
+mod jar;
+mod outbox;
 mod receive;
 mod resolver;
 mod send;
@@ -39,6 +41,7 @@ use call::Call;
 use connection::Connection;
 use deadlines::Deadlines;
 use failure::Failure;
+use outbox::Outbox;
 use request::{Request, Target};
 use resolver::Resolver;
 use response::Head;
@@ -105,6 +108,19 @@ pub enum Abort {
     Collected,
 }
 
+/// What there is of a reply.
+#[derive(Debug, Default)]
+pub struct Reply {
+    /// The head of the last hop, where redirects were followed; `None`: the call failed without one.
+    pub head: Option<Arc<Head>>,
+    /// The heads of the replies that redirected, oldest first.
+    pub history: Vec<Arc<Head>>,
+    /// The whole body, if it is there already.
+    pub body: Option<Bytes>,
+    /// Why the call has no whole reply.
+    pub failure: Option<Failure>,
+}
+
 /// A call as it was recorded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
@@ -147,7 +163,7 @@ pub struct Reactor {
     /// Made at the first https call.
     tls: Option<Arc<rustls::ClientConfig>>,
     read_buffer: Vec<u8>,
-    write_buffer: Vec<u8>,
+    outbox: Outbox,
 }
 
 impl Reactor {
@@ -178,7 +194,7 @@ impl Reactor {
             lease_until: None,
             tls: None,
             read_buffer: vec![0; 128 * 1024],
-            write_buffer: Vec::with_capacity(4096),
+            outbox: Outbox::default(),
         })
     }
 
@@ -230,7 +246,7 @@ impl Reactor {
         if self.refused || self.lease_until.is_some_and(|until| until <= now) {
             return Err(Refused);
         }
-        let name = request.name.clone().unwrap_or_else(|| Arc::from(request.target.name()));
+        let name = Arc::clone(request.name.as_ref().unwrap_or(&request.target.name));
         let session = request.session;
         let id = self.calls.insert(Call::new(request, name, now));
         if let Some(session) = self.sessions.get_mut(session) {
@@ -258,14 +274,26 @@ impl Reactor {
         reached
     }
 
-    /// The head of the reply; of the last hop, where redirects were followed.
-    pub fn head(&self, id: CallId) -> Option<&Arc<Head>> {
-        self.calls.get(id)?.head.as_ref()
+    /// What there is of the reply once its head or the call's failure is there: its body too, where that is whole.
+    /// `None`: wait for it, as `wait` says.
+    pub fn take_reply(&mut self, id: CallId) -> Option<Reply> {
+        if !self.wait(id, Wake::Head) {
+            return None;
+        }
+        let Some(call) = self.calls.get_mut(id) else { return Some(Reply::default()) };
+        let whole = call.ended.is_some() && call.failure.is_none() && call.record.is_none();
+        Some(Reply {
+            head: call.head.clone(),
+            history: std::mem::take(&mut call.history),
+            body: whole.then(|| std::mem::take(&mut call.body).freeze()),
+            failure: call.failure.clone(),
+        })
     }
 
-    /// The replies that redirected, oldest first.
-    pub fn history(&self, id: CallId) -> &[Arc<Head>] {
-        self.calls.get(id).map_or(&[], |call| &call.history)
+    /// The head of the reply; of the last hop, where redirects were followed.
+    #[cfg(test)]
+    fn head(&self, id: CallId) -> Option<&Arc<Head>> {
+        self.calls.get(id)?.head.as_ref()
     }
 
     /// Why the call has no whole reply. It may come after the head, when the body was cut.
@@ -280,7 +308,7 @@ impl Reactor {
 
     /// All of the body that is unread.
     pub fn take_body(&mut self, id: CallId) -> Bytes {
-        self.calls.get_mut(id).map_or_else(Bytes::new, |call| call.body.split().freeze())
+        self.calls.get_mut(id).map_or_else(Bytes::new, |call| std::mem::take(&mut call.body).freeze())
     }
 
     /// At most `max` unread bytes; the reactor reads on where it had paused.

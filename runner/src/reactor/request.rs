@@ -20,6 +20,8 @@ pub struct Target {
     pub host_header: String,
     /// Path and query as sent.
     pub path_and_query: String,
+    /// The name that statistics use unless the call gives another: the URL's path.
+    pub name: Arc<str>,
 }
 
 /// Where a connection leads.
@@ -103,12 +105,8 @@ impl Target {
             None => url.path().to_owned(),
         };
         let authority = Arc::new(Authority { host: bare, port, tls });
-        Ok(Self { url, authority, host_header, path_and_query })
-    }
-
-    /// The name that statistics use unless the call gives another: the URL's path.
-    pub fn name(&self) -> &str {
-        self.url.path()
+        let name = Arc::from(url.path());
+        Ok(Self { url, authority, host_header, path_and_query, name })
     }
 }
 

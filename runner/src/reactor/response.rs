@@ -12,8 +12,6 @@ use super::request::Target;
 pub struct Head {
     /// The status code.
     pub status: u16,
-    /// The reason phrase as sent, possibly empty.
-    pub reason: String,
     /// Minor HTTP version, 0 or 1.
     pub minor: u8,
     /// What was asked to get it.
@@ -21,6 +19,7 @@ pub struct Head {
     /// The method that was sent.
     pub method: Arc<str>,
     pub(super) raw: Bytes,
+    pub(super) reason: Range<u32>,
     pub(super) spans: Vec<HeaderSpan>,
 }
 
@@ -28,6 +27,12 @@ pub struct Head {
 pub(super) type HeaderSpan = (Range<u32>, Range<u32>);
 
 impl Head {
+    /// The reason phrase as sent, possibly empty.
+    pub fn reason(&self) -> &str {
+        let bytes = &self.raw[self.reason.start as usize..self.reason.end as usize];
+        std::str::from_utf8(bytes).unwrap_or_default()
+    }
+
     /// Header names and values as sent, in their order.
     pub fn headers(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         let slice = |span: &Range<u32>| &self.raw[span.start as usize..span.end as usize];

@@ -109,7 +109,7 @@ class Life:
         """Remember a task that the user made, to cancel it with the user."""
         if self.phase is Phase.ENDED or task.done():
             return
-        # A callback at each task's end would cost as much as the task: the ended ones are dropped now and then.
+        # A callback at each end would cost as much as the task: the ended ones are dropped now and then.
         if self._tasks is None or self._room <= len(self._tasks):
             known = [ref for ref in self._tasks or () if (each := ref()) and not each.done()]
             self._tasks, self._room = known, 2 * len(known) + 8

@@ -13,15 +13,24 @@ pub(crate) struct Counts(Mutex<Table>);
 #[derive(Debug, Default)]
 struct Table {
     requests: BTreeMap<&'static str, u64>,
+    returning: u64,
+    handshakes: BTreeMap<&'static str, u64>,
     accepted: u64,
     open: u64,
     peak: u64,
 }
 
 impl Counts {
-    /// Counts one fully received request under its route's pattern.
-    pub(crate) fn request(&self, pattern: &'static str) {
-        *self.table().requests.entry(pattern).or_default() += 1;
+    /// Counts one fully received request under its route's pattern, and whether it came with the visitor's cookie.
+    pub(crate) fn request(&self, pattern: &'static str, returning: bool) {
+        let mut table = self.table();
+        *table.requests.entry(pattern).or_default() += 1;
+        table.returning += u64::from(returning);
+    }
+
+    /// Counts one finished TLS handshake under its kind.
+    pub(crate) fn handshake(&self, kind: &'static str) {
+        *self.table().handshakes.entry(kind).or_default() += 1;
     }
 
     /// Counts a connection as open until the returned guard is dropped.
@@ -33,12 +42,15 @@ impl Counts {
         OpenConnection(self)
     }
 
-    /// All counts as JSON: `total`, `paths` by pattern, and `connections` accepted, open and at their peak.
+    /// All counts as JSON: `total`, `paths` by pattern, `returning` with the visitor's cookie, `connections` accepted,
+    /// open and at their peak, and TLS `handshakes` by kind.
     pub(crate) fn to_json(&self) -> Value {
         let table = self.table();
         json!({
             "total": table.requests.values().sum::<u64>(),
             "paths": table.requests,
+            "returning": table.returning,
+            "handshakes": table.handshakes,
             "connections": {"accepted": table.accepted, "open": table.open, "peak": table.peak},
         })
     }
@@ -65,11 +77,11 @@ mod tests {
     #[test]
     fn every_request_is_in_the_total_and_under_its_pattern() {
         let counts = Counts::default();
-        for pattern in ["/", "/item/{n}", "/item/{n}"] {
-            counts.request(pattern);
+        for (pattern, returning) in [("/", false), ("/item/{n}", true), ("/item/{n}", false)] {
+            counts.request(pattern, returning);
         }
         let json = counts.to_json();
-        assert_eq!(json["total"], 3);
+        assert_eq!((&json["total"], &json["returning"]), (&json!(3), &json!(1)));
         assert_eq!(json["paths"], json!({"/": 1, "/item/{n}": 2}));
     }
 

@@ -7,9 +7,11 @@
 mod count;
 mod routes;
 mod server;
+mod tls;
 
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -36,6 +38,15 @@ struct Options {
     /// Threads that serve; with 1 everything runs on the main thread.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
     threads: u16,
+    /// Serve over TLS with this certificate (PEM, its chain after it); needs `--key`.
+    #[arg(long, requires = "key")]
+    certificate: Option<PathBuf>,
+    /// The certificate's private key (PEM).
+    #[arg(long, requires = "certificate")]
+    key: Option<PathBuf>,
+    /// Give no TLS session that could be resumed: each connection makes a full handshake.
+    #[arg(long, requires = "certificate")]
+    no_resumption: bool,
     /// Exit when standard input closes, that is, when the process that started this one is gone.
     #[arg(long)]
     while_stdin: bool,
@@ -66,6 +77,9 @@ fn runtime(threads: u16) -> std::io::Result<tokio::runtime::Runtime> {
 
 /// Binds both ports, prints their addresses as one JSON line, and serves until told to end.
 async fn run(options: &Options) -> std::io::Result<()> {
+    let files = options.certificate.as_deref().zip(options.key.as_deref());
+    let acceptor =
+        files.map(|(certificate, key)| tls::acceptor(certificate, key, options.no_resumption)).transpose()?;
     let target = TcpListener::bind(SocketAddr::new(options.address, options.port)).await?;
     let control = TcpListener::bind(SocketAddr::new(options.address, options.control_port)).await?;
     let addresses = serde_json::json!({
@@ -77,7 +91,7 @@ async fn run(options: &Options) -> std::io::Result<()> {
     let counts = Arc::new(Counts::default());
     let end = end_of_stdin(options.while_stdin);
     tokio::select! {
-        () = serve(target, Arc::clone(&counts)) => {}
+        () = serve(target, acceptor, Arc::clone(&counts)) => {}
         () = serve_counts(control, counts) => {}
         () = end => {}
     }

@@ -15,12 +15,15 @@ use serde_json::{Value, json};
 const LONGEST_DELAY: Duration = Duration::from_secs(60);
 /// The largest `/bytes/{n}` and request body, in bytes.
 pub(crate) const LARGEST_BODY: usize = 64 << 20;
+/// The cookie that a visitor gets, once.
+const VISITOR: &str = "visitor=known";
 
 /// Where a path leads. Every path has exactly one.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Route {
     Root,
     Json,
+    Visit,
     Login,
     Profile,
     Item(u64),
@@ -39,6 +42,7 @@ impl Route {
         let route = match (head, tail) {
             ("/", "") => Some(Self::Root),
             ("/json", "") => Some(Self::Json),
+            ("/visit", "") => Some(Self::Visit),
             ("/login", "") => Some(Self::Login),
             ("/profile", "") => Some(Self::Profile),
             ("/echo", "") => Some(Self::Echo),
@@ -60,6 +64,7 @@ impl Route {
         match self {
             Self::Root => "/",
             Self::Json => "/json",
+            Self::Visit => "/visit",
             Self::Login => "/login",
             Self::Profile => "/profile",
             Self::Item(_) => "/item/{n}",
@@ -71,6 +76,12 @@ impl Route {
             Self::Unknown => "(unknown)",
         }
     }
+}
+
+/// Whether a request brings back the cookie that [`Route::Visit`] gave.
+pub(crate) fn comes_back(headers: &HeaderMap) -> bool {
+    let cookies = headers.get_all(COOKIE).iter().filter_map(|value| value.to_str().ok());
+    cookies.flat_map(|line| line.split("; ")).any(|pair| pair == VISITOR)
 }
 
 fn status(code: u16) -> Option<StatusCode> {
@@ -129,9 +140,12 @@ pub(crate) fn answer(
 
 fn read(route: Route, headers: &HeaderMap, nth: u64, tokens: &Tokens) -> Response<Full<Bytes>> {
     match route {
-        Route::Root | Route::Json => {
-            // Written out by hand: this is the benchmark's reply, and its cost is the server's.
-            of_type("application/json", Bytes::from(format!(r#"{{"message":"hello","request":{nth}}}"#)))
+        Route::Root | Route::Json => hello(nth),
+        Route::Visit if comes_back(headers) => hello(nth),
+        Route::Visit => {
+            let mut response = hello(nth);
+            response.headers_mut().insert(SET_COOKIE, HeaderValue::from_static(VISITOR));
+            response
         }
         Route::Profile => match tokens.number_in(headers) {
             Some(number) => reply(StatusCode::OK, &json!({"user": number})),
@@ -149,6 +163,11 @@ fn read(route: Route, headers: &HeaderMap, nth: u64, tokens: &Tokens) -> Respons
         Route::Login | Route::Echo => refusal(StatusCode::METHOD_NOT_ALLOWED),
         Route::Unknown => refusal(StatusCode::NOT_FOUND),
     }
+}
+
+/// Written out by hand: this is the benchmark's reply, and its cost is the server's.
+fn hello(nth: u64) -> Response<Full<Bytes>> {
+    of_type("application/json", Bytes::from(format!(r#"{{"message":"hello","request":{nth}}}"#)))
 }
 
 fn login(tokens: &Tokens) -> Response<Full<Bytes>> {
@@ -199,6 +218,7 @@ mod tests {
         for (path, route) in [
             ("/", Route::Root),
             ("/json", Route::Json),
+            ("/visit", Route::Visit),
             ("/item/7", Route::Item(7)),
             ("/delay/20", Route::Delay(Duration::from_millis(20))),
             ("/status/503", Route::Status(StatusCode::SERVICE_UNAVAILABLE)),

@@ -12,17 +12,28 @@ use hyper::body::{Body, Incoming};
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
 
 use crate::count::Counts;
-use crate::routes::{LARGEST_BODY, Route, Tokens, answer};
+use crate::routes::{LARGEST_BODY, Route, Tokens, answer, comes_back};
+use crate::tls;
 
-/// Serves the target on `listener`, counting in `counts`, for ever.
-pub(crate) async fn serve(listener: TcpListener, counts: Arc<Counts>) {
+/// Serves the target on `listener`, over TLS where there is an `acceptor`, counting in `counts`, for ever.
+pub(crate) async fn serve(listener: TcpListener, acceptor: Option<TlsAcceptor>, counts: Arc<Counts>) {
     let tokens = Arc::new(Tokens::default());
     loop {
         let stream = accept(&listener).await;
-        tokio::spawn(connection(stream, Arc::clone(&counts), Arc::clone(&tokens)));
+        let (acceptor, counts, tokens) = (acceptor.clone(), Arc::clone(&counts), Arc::clone(&tokens));
+        tokio::spawn(async move {
+            let _open = counts.connection();
+            let Some(acceptor) = acceptor else { return connection(stream, &counts, &tokens).await };
+            // A client that gives up in its handshake has not asked for anything.
+            let Ok(stream) = acceptor.accept(stream).await else { return };
+            counts.handshake(tls::kind(&stream));
+            connection(stream, &counts, &tokens).await;
+        });
     }
 }
 
@@ -60,12 +71,11 @@ async fn accept(listener: &TcpListener) -> TcpStream {
     }
 }
 
-async fn connection(stream: TcpStream, counts: Arc<Counts>, tokens: Arc<Tokens>) {
-    let _open = counts.connection();
+async fn connection(stream: impl AsyncRead + AsyncWrite + Unpin, counts: &Counts, tokens: &Tokens) {
     let requests = AtomicU64::new(0);
     let service = service_fn(|request| {
         let nth = requests.fetch_add(1, Ordering::Relaxed) + 1;
-        respond(request, nth, &counts, &tokens)
+        respond(request, nth, counts, tokens)
     });
     let served = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
     let _ = served.await; // a generator that is cut off hangs up in mid-request; what it sent in full is counted
@@ -93,7 +103,7 @@ async fn respond(
         }
     };
     let route = Route::of(head.uri.path());
-    counts.request(route.pattern());
+    counts.request(route.pattern(), route == Route::Visit && comes_back(&head.headers));
     let answer = answer(route, &head.method, &head.headers, body, nth, tokens);
     if !answer.delay.is_zero() {
         tokio::time::sleep(answer.delay).await;

@@ -3,9 +3,12 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio_rustls::rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned, crypto::ring};
 
 struct Target {
     child: Child,
@@ -139,6 +142,74 @@ fn the_profile_opens_with_the_cookie_or_the_token_only() {
     assert_eq!(connection.send(&by_cookie, "").status, 200);
     let by_token = format!("GET /profile HTTP/1.1\r\nAuthorization: Bearer {token}\r\n");
     assert_eq!(connection.send(&by_token, "").status, 200);
+}
+
+#[test]
+fn a_visitor_gets_a_cookie_once_and_is_counted_when_it_comes_back() {
+    let target = Target::start(&[]);
+    let mut connection = target.connect();
+    let first = connection.get("/visit");
+    assert!(first.head.contains("set-cookie: visitor=known\r\n"), "{}", first.head);
+    let second = connection.send("GET /visit HTTP/1.1\r\nCookie: a=b; visitor=known\r\n", "");
+    assert!(!second.head.contains("set-cookie"), "{}", second.head);
+    assert_eq!(
+        (json_of(&first)["request"].as_u64(), json_of(&second)["request"].as_u64()),
+        (Some(1), Some(2))
+    );
+    connection.send("GET /json HTTP/1.1\r\nCookie: visitor=known\r\n", "");
+    assert_eq!(target.counts()["returning"], 1);
+}
+
+/// A certificate for 127.0.0.1 as files for the target, and what trusts it.
+fn certificate() -> (TempDir, Arc<ClientConfig>) {
+    let pair = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("certificate.pem"), pair.cert.pem()).unwrap();
+    std::fs::write(folder.path().join("key.pem"), pair.signing_key.serialize_pem()).unwrap();
+    let mut roots = RootCertStore::empty();
+    roots.add(pair.cert.der().clone()).unwrap();
+    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    (folder, Arc::new(config))
+}
+
+#[test]
+fn handshakes_are_counted_by_kind_and_sessions_resumed_where_they_are_offered() {
+    for (options, expected) in
+        [(vec![], json!({"full": 1, "resumed": 1})), (vec!["--no-resumption"], json!({"full": 2}))]
+    {
+        let (folder, config) = certificate();
+        let file = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+        let (pem, key) = (file("certificate.pem"), file("key.pem"));
+        let target = Target::start(&[&["--certificate", &pem, "--key", &key], &options[..]].concat());
+        for _ in 0..2 {
+            let name = target.address.ip().into();
+            let session = ClientConnection::new(Arc::clone(&config), name).unwrap();
+            let mut stream = StreamOwned::new(session, TcpStream::connect(target.address).unwrap());
+            stream.write_all(b"GET /visit HTTP/1.1\r\nHost: target\r\nConnection: close\r\n\r\n").unwrap();
+            let mut reply = String::new();
+            stream.read_to_string(&mut reply).unwrap();
+            assert!(reply.ends_with(r#"{"message":"hello","request":1}"#), "{reply}");
+        }
+        assert_eq!(target.counts()["handshakes"], expected);
+    }
+}
+
+#[test]
+fn a_key_that_cannot_be_used_is_named() {
+    let (folder, _) = certificate();
+    let pem = folder.path().join("certificate.pem");
+    let output = Command::new(env!("CARGO_BIN_EXE_aiotest-example-target"))
+        .args(["--port=0", "--control-port=0", "--certificate"])
+        .args([&pem, "--key".as_ref(), &pem])
+        .output()
+        .unwrap();
+    assert!(!output.status.success());
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(text.contains(pem.to_str().unwrap()), "{text}");
 }
 
 #[test]

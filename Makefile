@@ -72,9 +72,9 @@ test-e2e: $(CACHE)/installed images ## Tests on a cluster; one that wasn't up is
 	scripts/need.sh cluster
 	scripts/test-e2e.sh $(TESTS)
 
-bench: $(CACHE)/bin/aiotest-example-target $(CACHE)/wheel-release ## Requests per CPU-second, beside wrk and Locust. ROUNDS=7
+bench: $(CACHE)/bin/aiotest-example-target $(CACHE)/wheel-release ## Requests per CPU-second, beside wrk, k6, Locust and Aiotest 1.2. CASES='get_json' ROUNDS=7
 	scripts/need.sh rust python bench
-	.venv/bin/python bench/run.py --rounds $${ROUNDS:-7}
+	.venv/bin/python bench/run.py --rounds $${ROUNDS:-7} $(CASES)
 
 generate: ## Write what is generated: crds/ and the chart's copy from api/, the exporter's golden text.
 	scripts/need.sh rust

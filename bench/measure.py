@@ -1,110 +1,172 @@
 """Measures one load generator for one window of time: requests per second of its own CPU.
 
 The requests are those that the target counted, the CPU is what the kernel charged to the generator and its
-children, both over the same window, which begins after start-up and ramp. The two sides have a core each.
+children, both over the same window, which begins after start-up and ramp. The two sides have a core each. The
+target also tells whether the work was done as it is meant: connections kept or made anew, cookies brought
+back.
 """
 
-import json
+from __future__ import annotations
+
 import os
 import signal
 import subprocess
 import time
-import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from rivals import HOUSE, Case, Rival
+from cases import Contestant, Work
+from install import HOUSE
+from rivals import Rival
+from targets import Counts, Target, environment
 
 TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 # From the first request to the window's begin: the ramp, and what an interpreter specialises on first use.
 WARM_UP = 2.0
 # How long a generator may take from its start to its first request.
 START_UP = 30.0
+# Of a thousand requests so many may differ from what the work says: those at the window's edges, and k6's
+# habit of closing a few connections.
+TOLERANCE = 0.01
 
 
 @dataclass(frozen=True)
 class Window:
-    """What one window showed. CPU in seconds, of the generator and of the target."""
+    """What one window showed. CPU in seconds: the generator's own code, the kernel in its name, the target's,
+    what others used of the generator's core, and what the hypervisor took from it.
+    """
 
-    requests: int
     seconds: float
-    generator_cpu: float
+    user: float
+    system: float
     target_cpu: float
+    others: float
+    stolen: float
+    counts: Counts
 
     @property
     def per_cpu_second(self) -> float:
         """Requests for each second of the generator's CPU."""
-        return self.requests / self.generator_cpu
+        return self.counts.requests / (self.user + self.system)
 
 
 class Failed(Exception):
     """A generator did not do its work; the text says how."""
 
 
-class Target:
-    """A running examples/target on a core of its own."""
+@dataclass(frozen=True)
+class Sample:
+    """All counters at one instant, in the units of `Window`."""
 
-    def __init__(self, process: subprocess.Popen[str], addresses: dict[str, str]) -> None:
-        """Take a started process and the addresses that it printed."""
-        self.pid = process.pid
-        self.url = f"http://{addresses['target']}"
-        self.control = f"http://{addresses['control']}"
-
-    def count(self) -> int:
-        """How many requests have been received so far."""
-        with urllib.request.urlopen(f"{self.control}/count", timeout=10) as reply:
-            return int(json.load(reply)["total"])
+    clock: float
+    counts: Counts
+    generator: tuple[float, float]
+    target: tuple[float, float]
+    core: tuple[float, float]
 
 
-@contextmanager
-def target(core: int) -> Iterator[Target]:
-    """Start a target pinned to `core`; it ends with the block."""
-    binary = str(HOUSE / ".cache/bin/aiotest-example-target")
-    command = ["taskset", "-c", str(core), binary, "--port=0", "--control-port=0", "--while-stdin"]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        yield Target(process, json.loads(process.stdout.readline()))
+def measure(
+    contestant: Contestant,
+    rival: Rival,
+    aim: Target,
+    core: int,
+    during: Callable[[int], None],
+    longest: float,
+) -> Window:
+    """Run the contestant on `core` against `aim`, and return what the window showed in which `during` ran.
 
-
-def measure(rival: Rival, case: Case, aim: Target, core: int, seconds: float) -> Window:
-    """Run `rival` on `core` against `aim` and return what a window of `seconds` showed."""
-    longest = int(START_UP + WARM_UP + seconds) + 5
-    command = ["taskset", "-c", str(core), *rival.command(case, aim.url, longest)]
-    before = aim.count()
-    log = HOUSE / ".cache/bench" / f"{rival.name.replace(' ', '-')}.log"
+    `during` gets the generator's process id, and takes at most `longest` seconds.
+    """
+    work = contestant.work
+    allowed = int(START_UP + WARM_UP + ramp(work) + longest) + 5
+    command = ["taskset", "-c", str(core), *rival.command(work, aim.url, allowed)]
+    log = HOUSE / ".cache/bench" / f"{contestant.label.replace(' ', '-')}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("w") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=output, process_group=0, cwd=HOUSE)
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            process_group=0,
+            cwd=HOUSE,
+            env=os.environ | environment(work),
+        )
         try:
-            until_first_request(process, aim, before, log)
+            until_all_are_there(process, aim, work, log)
             time.sleep(WARM_UP)
-            first = sample(process.pid, aim)
-            time.sleep(seconds)
-            last = sample(process.pid, aim)
+            first = sample(process.pid, aim, core)
+            during(process.pid)
+            last = sample(process.pid, aim, core)
             if process.poll() is not None:
                 raise Failed(f"it ended early with code {process.returncode}; see {log}")
         finally:
             end(process)
-    generator_cpu = last[2] - first[2]
-    if last[1] == first[1] or generator_cpu <= 0:
-        raise Failed(f"it sent nothing in the window; see {log}")
-    return Window(last[1] - first[1], last[0] - first[0], generator_cpu, last[3] - first[3])
+    window = between(first, last)
+    faults = wrong(window, contestant, rival)
+    if rival.complaint.search(log.read_text(errors="replace")):
+        faults.append("it reports failures")
+    if faults:
+        raise Failed(f"{'; '.join(faults)}; see {log}")
+    return window
 
 
-def until_first_request(process: subprocess.Popen[bytes], aim: Target, before: int, log: Path) -> None:
-    """Wait until the target has received a request of this generator."""
-    deadline = time.monotonic() + START_UP
-    while aim.count() == before:
-        if process.poll() is not None or deadline < time.monotonic():
-            raise Failed(f"it sent no request; see {log}")
+def ramp(work: Work) -> float:
+    """How long the users of a work may take to come, in seconds; a thousand start in less than one."""
+    return 2.0 + work.users / 1_000
+
+
+def until_all_are_there(process: subprocess.Popen[bytes], aim: Target, work: Work, log: Path) -> None:
+    """Wait until the target has seen a connection of each user, and a request."""
+    deadline = time.monotonic() + START_UP + ramp(work)
+    while True:
+        counts = aim.counts()
+        if work.users * work.connections_each <= counts.connections and counts.requests:
+            return
+        if process.poll() is not None:
+            raise Failed(f"it ended with code {process.returncode} before its users were there; see {log}")
+        if deadline < time.monotonic():
+            raise Failed(f"not all users came: {counts.connections} connections; see {log}")
         time.sleep(0.05)
 
 
-def sample(pid: int, aim: Target) -> tuple[float, int, float, float]:
-    """This instant: clock, requests received, the generator's CPU, the target's CPU."""
-    return time.monotonic(), aim.count(), sum(map(cpu, family(pid))), cpu(aim.pid)
+def wrong(window: Window, contestant: Contestant, rival: Rival) -> list[str]:
+    """What the target saw that is another work than the one that was meant."""
+    work, counts = contestant.work, window.counts
+    if counts.requests == 0 or window.user + window.system <= 0:
+        return ["it sent nothing in the window"]
+    faults = []
+    share = counts.connections / counts.requests
+    if work.connections == "kept" and share > TOLERANCE:
+        faults.append(f"it made {counts.connections:,} new connections, which were to be kept")
+    if work.connections == "new" and share < 1 - TOLERANCE:
+        faults.append(f"it made {counts.connections:,} connections for {counts.requests:,} requests")
+    if rival.parses and work.path == "/visit" and counts.returning < (1 - TOLERANCE) * counts.requests:
+        faults.append(f"{counts.returning:,} of {counts.requests:,} requests brought the cookie back")
+    return faults
+
+
+def between(first: Sample, last: Sample) -> Window:
+    """The window from one sample to the other."""
+    user, system = (b - a for a, b in zip(first.generator, last.generator, strict=True))
+    busy, stolen = (b - a for a, b in zip(first.core, last.core, strict=True))
+    return Window(
+        seconds=last.clock - first.clock,
+        user=user,
+        system=system,
+        target_cpu=sum(last.target) - sum(first.target),
+        others=max(0.0, busy - user - system),
+        stolen=stolen,
+        counts=last.counts.since(first.counts),
+    )
+
+
+def sample(pid: int, aim: Target, core: int) -> Sample:
+    """All counters now."""
+    spent = [cpu(member) for member in family(pid)]
+    generator = sum(user for user, _ in spent), sum(system for _, system in spent)
+    return Sample(time.monotonic(), aim.counts(), generator, cpu(aim.pid), core_use(core))
 
 
 def family(pid: int) -> list[int]:
@@ -116,10 +178,21 @@ def family(pid: int) -> list[int]:
     ]
 
 
-def cpu(pid: int) -> float:
-    """Seconds of CPU charged to a process so far, its ended and awaited children included."""
+def cpu(pid: int) -> tuple[float, float]:
+    """Seconds of CPU charged to a process so far, user's and system's, with its ended children's."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return sum(map(int, fields[11:15])) / TICKS_PER_SECOND
+    user, system, childrens_user, childrens_system = map(int, fields[11:15])
+    return (user + childrens_user) / TICKS_PER_SECOND, (system + childrens_system) / TICKS_PER_SECOND
+
+
+def core_use(core: int) -> tuple[float, float]:
+    """Seconds in which a core was busy so far, and those that the hypervisor took."""
+    for line in Path("/proc/stat").read_text().splitlines():
+        name, *numbers = line.split()
+        if name == f"cpu{core}":
+            user, nice, system, _idle, _wait, interrupts, soft, stolen = map(int, numbers[:8])
+            return (user + nice + system + interrupts + soft) / TICKS_PER_SECOND, stolen / TICKS_PER_SECOND
+    raise Failed(f"/proc/stat doesn't list core {core}")
 
 
 def end(process: subprocess.Popen[bytes]) -> None:

@@ -1,46 +1,43 @@
-"""The load generators that are measured, ours among them: how each is installed and started.
+"""The load generators that are measured, ours among them: how each is installed, started and found to have
+failed.
 
-Every one gets the same work from a case's folder; none is tuned beyond its own documentation. To add one,
-write a function that returns a `Rival` and put it into `RIVALS`; `NotInstallable` says why it cannot run.
-To add a case, add its folder with the scenario files, and a line to `CASES`.
+Every one gets the same work from a case's folder, in one process; none is tuned beyond its own
+documentation. To add one, write a function that returns a `Rival` and put it into `RIVALS`; `NotInstallable`
+says why it cannot run.
 """
 
+from __future__ import annotations
+
+import re
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
-HOUSE = Path(__file__).resolve().parent.parent
-LOCUST = "locust==2.47.0"
+from cases import AIOTEST_1, K6, LOCUST, OURS, WRK, Work
+from install import HOUSE, NotInstallable, environment, k6, newest_python
 
-
-class NotInstallable(Exception):
-    """This rival cannot run on this machine; the text says why."""
-
-
-@dataclass(frozen=True)
-class Case:
-    """One kind of work, whose scenario files lie in `bench/NAME/`."""
-
-    name: str
-    path: str
-    users: int
-
-    def file(self, name: str) -> str:
-        """The path of one of the case's scenario files."""
-        return str(HOUSE / "bench" / self.name / name)
+LOCUST_PIN = "locust==2.47.0"
+AIOTEST_1_PIN = "aiotest==1.2.0"
+AIOTEST_1_PYTHON = "3.12"
 
 
 @dataclass(frozen=True)
 class Rival:
-    """An installed load generator; `command` makes its arguments from a case, a base URL and seconds."""
+    """An installed load generator. `command` makes its arguments from a work, a base URL and seconds;
+    `complaint` is found in what it printed if a request of it failed or an assertion didn't hold.
+    """
 
     name: str
     version: str
     parses: bool
-    command: Callable[[Case, str, int], list[str]]
+    complaint: re.Pattern[str]
+    command: Callable[[Work, str, int], list[str]]
+
+
+def file(work: Work, name: str) -> str:
+    """The path of one of a work's scenario files."""
+    return str(HOUSE / "bench" / work.folder / name)
 
 
 def wrk() -> Rival:
@@ -49,30 +46,61 @@ def wrk() -> Rival:
         raise NotInstallable("wrk is not installed (apt install wrk)")
     banner = subprocess.run(["wrk", "-v"], capture_output=True, text=True, check=False).stdout
     return Rival(
-        name="wrk",
+        name=WRK,
         version=banner.split(" ", 2)[1],
         parses=False,
-        command=lambda case, url, seconds: [
-            "wrk",
-            "--threads=1",
-            f"--connections={case.users}",
-            f"--duration={seconds}s",
-            url + case.path,
+        complaint=re.compile(r"Socket errors|Non-2xx"),
+        command=lambda work, url, seconds: [
+            *("wrk", "--threads=1", f"--connections={work.users}", f"--duration={seconds}s", url + work.path),
+        ],
+    )
+
+
+def grafana_k6() -> Rival:
+    """k6, whose scenarios are JavaScript that Go interprets."""
+    program = str(k6())
+    version = subprocess.check_output([program, "version"], text=True).split(" ")[1]
+    return Rival(
+        name=K6,
+        version=version,
+        parses=True,
+        # It now and then opens a second connection for a user: a few checks in thousands may fail.
+        complaint=re.compile(r"(checks_failed|http_req_failed)\.*: (?!0\.0)"),
+        command=lambda work, url, seconds: [
+            *(program, "run", "--quiet", "--no-color", "--no-usage-report", "--address", ""),
+            *("--vus", str(work.users), "--duration", f"{seconds}s", "--env", f"BENCH_URL={url}"),
+            file(work, "k6.js"),
         ],
     )
 
 
 def locust() -> Rival:
     """Locust with FastHttpUser, from PyPI, in a virtual environment of its own."""
-    python = environment("locust", LOCUST)
+    python = environment("locust", LOCUST_PIN, newest_python())
     return Rival(
-        name="Locust FastHttpUser",
-        version=LOCUST.partition("==")[2],
+        name=LOCUST,
+        version=f"{LOCUST_PIN.partition('==')[2]} on {newest_python()}",
         parses=True,
-        command=lambda case, url, seconds: [
-            *(python, "-m", "locust", "--locustfile", case.file("locustfile.py"), "--host", url),
-            *("--headless", "--only-summary", "--users", str(case.users), "--spawn-rate", str(case.users)),
+        complaint=re.compile(r"Error report|Traceback"),
+        command=lambda work, url, seconds: [
+            *(python, "-m", "locust", "--locustfile", file(work, "locustfile.py"), "--host", url),
+            *("--headless", "--only-summary", "--users", str(work.users), "--spawn-rate", str(work.users)),
             *("--run-time", f"{seconds}s", "--stop-timeout", "1"),
+        ],
+    )
+
+
+def aiotest_1() -> Rival:
+    """Aiotest 1.x, from PyPI: one local process, which needs no Redis."""
+    python = environment("aiotest-1", AIOTEST_1_PIN, AIOTEST_1_PYTHON)
+    return Rival(
+        name=AIOTEST_1,
+        version=f"{AIOTEST_1_PIN.partition('==')[2]} on {AIOTEST_1_PYTHON}",
+        parses=True,
+        complaint=re.compile(r"ERROR|任务中断言失败|Traceback"),
+        command=lambda work, url, seconds: [
+            *("env", f"BENCH_USERS={work.users}", f"BENCH_URL={url}", python, "-m", "aiotest"),
+            *("-f", file(work, "aiotest1file.py"), "-L", "WARNING", "--prometheus-port", "0"),
         ],
     )
 
@@ -82,34 +110,24 @@ def aiotest() -> Rival:
     wheels = sorted((HOUSE / ".cache/wheels-release").glob("*.whl"))
     if not wheels:
         raise NotInstallable("the release wheel is not built (make bench builds it)")
-    python = environment("aiotest", str(wheels[-1]), newer_than=wheels[-1])
+    python = environment("aiotest", str(wheels[-1]), newest_python(), newer_than=wheels[-1])
     return Rival(
-        name="aiotest",
-        version=wheels[-1].name.split("-")[1],
+        name=OURS,
+        version=f"{wheels[-1].name.split('-')[1]} on {newest_python()}",
         parses=True,
-        command=lambda case, url, seconds: [
-            *(python, "-m", "aiotest", "-f", case.file("aiotestfile.py"), "-H", url),
-            *("-u", str(case.users), "-r", str(case.users), "-t", f"{seconds}s", "--prometheus-port", "0"),
+        complaint=re.compile(r"AssertionError|Traceback|ERROR"),
+        command=lambda work, url, seconds: [
+            *("env", f"BENCH_NAMES={work.names}", python, "-m", "aiotest"),
+            *("-f", file(work, "aiotestfile.py"), "-H", url, "--prometheus-port", "0"),
+            *("-u", str(work.users), "-r", str(work.users), "-t", f"{seconds}s"),
         ],
     )
 
 
-def environment(name: str, requirement: str, newer_than: Path | None = None) -> str:
-    """The Python of a virtual environment that has `requirement`; made when absent or too old."""
-    folder = HOUSE / ".cache/bench" / name
-    made = folder / "ready"
-    current = made.exists() and made.read_text() == requirement
-    if current and (newer_than is None or newer_than.stat().st_mtime < made.stat().st_mtime):
-        return str(folder / "bin/python")
-    try:
-        subprocess.run([sys.executable, "-m", "venv", "--clear", folder], check=True)
-        pip = [str(folder / "bin/pip"), "install", "--quiet", "--disable-pip-version-check", requirement]
-        subprocess.run(pip, check=True)
-    except subprocess.CalledProcessError as error:
-        raise NotInstallable(f"failed to install {requirement}: {error}") from error
-    made.write_text(requirement)
-    return str(folder / "bin/python")
-
-
-RIVALS: list[Callable[[], Rival]] = [wrk, locust, aiotest]
-CASES = [Case(name="get_json", path="/json", users=50)]
+RIVALS: dict[str, Callable[[], Rival]] = {
+    WRK: wrk,
+    K6: grafana_k6,
+    LOCUST: locust,
+    AIOTEST_1: aiotest_1,
+    OURS: aiotest,
+}

@@ -78,9 +78,13 @@ need_images() {
         missing+=("Rust's target $target: run \`rustup target add $target\`")
 }
 
+# What the benchmark starts, and what builds k6 (bench/go). A rival that is missing fails its own row only.
 need_bench() {
-    have wrk wrk
     have taskset util-linux
+    have openssl openssl
+    have addr2line binutils
+    have perf linux-perf
+    command -v wrk >/dev/null || package wrk || true
 }
 
 for purpose in "$@"; do

@@ -1,0 +1,1 @@
+"""Lets the tests import the benchmark's modules, which are a program's and no package."""

@@ -41,8 +41,9 @@ class Contestant:
 @dataclass(frozen=True)
 class Promise:
     """`better` makes at least so many times the requests per CPU-second that `other` makes.
-     `goal` is what is aimed at, below `floor` it isn't accepted. With `within_spread` the upper quartile of the
-    rounds' ratios counts rather than their median: it may not be proven worse.
+
+    `goal` is what is aimed at, below `floor` it isn't accepted. With `within_spread` the upper quartile of
+    the rounds' ratios counts rather than their median: it may not be proven worse.
     """
 
     better: str

@@ -90,7 +90,7 @@ def measure(
             stdout=output,
             stderr=output,
             process_group=0,
-            cwd=HOUSE,
+            cwd=log.parent,  # Aiotest 1.2 writes a folder of logs
             env=os.environ | environment(work),
         )
         try:

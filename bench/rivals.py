@@ -115,7 +115,7 @@ def aiotest() -> Rival:
         name=OURS,
         version=f"{wheels[-1].name.split('-')[1]} on {newest_python()}",
         parses=True,
-        complaint=re.compile(r"AssertionError|Traceback|ERROR"),
+        complaint=re.compile(r"^failures$|Traceback|ERROR", re.MULTILINE),
         command=lambda work, url, seconds: [
             *("env", f"BENCH_NAMES={work.names}", python, "-m", "aiotest"),
             *("-f", file(work, "aiotestfile.py"), "-H", url, "--prometheus-port", "0"),

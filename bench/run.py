@@ -41,7 +41,9 @@ def main() -> int:
         return 1
     chosen = [case for case in CASES if case.name in options.cases]
     rivals, faults = install(chosen)
-    found: dict[str, Any] = {"machine": machine(), "options": vars(options), "cases": {}, "programs": {}}
+    facts = machine()
+    print(", ".join(f"{name} {value}" for name, value in facts.items()), flush=True)
+    found: dict[str, Any] = {"machine": facts, "options": vars(options), "cases": {}, "programs": {}}
     for case in chosen:
         rounds, failed = measured(case, rivals, options, cores)
         summary = summarise(case, rivals, rounds)

@@ -18,6 +18,11 @@ Rounds = Mapping[str, Sequence[Window | None]]
 """The windows of each contestant by its label, one for each round; None where it could not be measured."""
 
 
+# How much of the generator's core may go elsewhere, and of its own the target may use, without a word.
+QUIET = 0.05
+FULL = 0.95
+
+
 @dataclass(frozen=True)
 class Spread:
     """A median and its surroundings."""
@@ -103,7 +108,20 @@ class Summary:
             + (f"; {row.resumed:.0%} of TLS handshakes resumed" if row.resumed >= 0 else "")
             for row in self.rows
         ]
-        return "\n".join(lines + [verdict.line() for verdict in self.verdicts])
+        return "\n".join([*lines, *self.doubts(), *(verdict.line() for verdict in self.verdicts)])
+
+    def doubts(self) -> list[str]:
+        """What makes these figures worth less."""
+        doubts = []
+        noise = max((row.others_load + row.stolen for row in self.rows), default=0.0)
+        if noise > QUIET:
+            doubts.append(f"  NOT QUIET: up to {noise:.0%} of the generator's core went elsewhere")
+        doubts += [
+            f"  TARGET FULL: beside {row.label} it used {row.target_load:.0%} of its core"
+            for row in self.rows
+            if row.target_load > FULL
+        ]
+        return doubts
 
     def broken_promises(self) -> list[str]:
         """Each promise whose floor was not reached; one that was not measured is not kept."""

@@ -204,7 +204,7 @@ fn a_key_that_cannot_be_used_is_named() {
     let pem = folder.path().join("certificate.pem");
     let output = Command::new(env!("CARGO_BIN_EXE_aiotest-example-target"))
         .args(["--port=0", "--control-port=0", "--certificate"])
-        .args([&pem, "--key".as_ref(), &pem])
+        .args([pem.as_os_str(), "--key".as_ref(), pem.as_os_str()])
         .output()
         .unwrap();
     assert!(!output.status.success());

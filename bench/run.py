@@ -53,8 +53,9 @@ def main() -> int:
     if "shares" in options.cases and OURS in rivals:
         print(flush=True)
         try:
-            found["shares"] = shares.of(rivals[OURS], cores)
-            print(shares.table(found["shares"]), flush=True)
+            profile = shares.of(rivals[OURS], cores)
+            print(profile.table(), flush=True)
+            found["shares"] = asdict(profile)
         except (Failed, shares.NoProfile) as error:
             faults.append(f"shares: {error}")
     for name in PROGRAMS:

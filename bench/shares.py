@@ -25,6 +25,7 @@ from targets import target
 
 SECONDS = 8
 FREQUENCY = 997  # a prime: in step with nothing
+LISTED = 12
 RECORD = HOUSE / ".cache/bench/perf.data"
 
 PYTHON, HTTP, KERNEL, STATISTICS = "Python", "HTTP", "system calls", "statistics"
@@ -62,8 +63,24 @@ class Sample:
     symbol: str
 
 
-def of(ours: Rival, cores: Sequence[int]) -> dict[str, float]:
-    """The shares of the CPU of `ours` while it does get_json, the largest first."""
+@dataclass(frozen=True)
+class Profile:
+    """The share of each place, and of the functions that take most with their place; the largest first."""
+
+    shares: dict[str, float]
+    functions: list[tuple[str, str, float]]
+
+    def table(self) -> str:
+        """For people."""
+        cells = (f"{name} {share:.1%}" for name, share in self.shares.items())
+        lines = [f"where aiotest's CPU goes in get_json: {', '.join(cells)}; most of it in"]
+        return "\n".join(
+            lines + [f"{share:8.1%}  {name:18}{symbol}" for name, symbol, share in self.functions]
+        )
+
+
+def of(ours: Rival, cores: Sequence[int]) -> Profile:
+    """Where the CPU of `ours` goes while it does get_json."""
     if shutil.which("perf") is None:
         raise NoProfile("perf is not installed (apt install linux-perf)")
     (case,) = (case for case in CASES if case.name == "get_json")
@@ -74,12 +91,6 @@ def of(ours: Rival, cores: Sequence[int]) -> dict[str, float]:
     if not samples:
         raise NoProfile("perf saw nothing")
     return sort(samples, {dso: sources(dso, samples) for dso in {s.dso for s in samples} if is_ours(dso)})
-
-
-def table(shares: dict[str, float]) -> str:
-    """The shares for people."""
-    cells = (f"{name} {share:.0%}" for name, share in shares.items())
-    return f"where aiotest's CPU goes in get_json: {', '.join(cells)}"
 
 
 def record(core: int, pid: int) -> None:
@@ -94,18 +105,20 @@ def record(core: int, pid: int) -> None:
 def read() -> list[Sample]:
     """The samples that were recorded, with addresses as the objects' own tables have them."""
     command = ["perf", "script", "--input", str(RECORD), "--show-mmap-events", "--fields", "ip,sym,dso,event"]
-    lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    return sampled(subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines())
+
+
+def sampled(lines: Sequence[str]) -> list[Sample]:
+    """The samples that perf printed, beside what it printed of maps."""
     maps = list(mapped(lines))
     samples = []
     for line in lines:
-        found = re.fullmatch(r"\s*(?:\S*cpu-clock\S*)\s+([0-9a-f]+)\s+(.+?)\s+\((.+)\)\s*", line)
-        if found is None:
-            continue
-        ip, dso = int(found[1], 16), found[3]
-        offset = next(
-            (ip - at + into for at, size, into, path in maps if path == dso and 0 <= ip - at < size), ip
-        )
-        samples.append(Sample(offset, dso, found[2]))
+        # A Rust function's name may hold anything but the end of the line.
+        found = re.fullmatch(r"\s*\S*cpu-clock\S*\s+([0-9a-f]+)\s+(.+)\s+\(([^()]+)\)\s*", line)
+        if found:
+            ip, dso = int(found[1], 16), found[3]
+            near = (ip - at + into for at, size, into, path in maps if path == dso and 0 <= ip - at < size)
+            samples.append(Sample(next(near, ip), dso, found[2]))
     return samples
 
 
@@ -148,10 +161,15 @@ def sources(dso: str, samples: Sequence[Sample]) -> dict[int, list[str]]:
     return {offset: files.get(address, []) for offset, address in addresses.items()}
 
 
-def sort(samples: Sequence[Sample], files: dict[str, dict[int, list[str]]]) -> dict[str, float]:
-    """The share of each place among the samples, the largest first."""
-    places = Counter(place(s, files.get(s.dso, {}).get(s.address, [])) for s in samples)
-    return {name: count / len(samples) for name, count in places.most_common()}
+def sort(samples: Sequence[Sample], files: dict[str, dict[int, list[str]]]) -> Profile:
+    """Where the samples belong."""
+    placed = [(place(s, files.get(s.dso, {}).get(s.address, [])), s.symbol) for s in samples]
+    shares = Counter(name for name, _ in placed).most_common()
+    functions = Counter(placed).most_common(LISTED)
+    return Profile(
+        {name: count / len(samples) for name, count in shares},
+        [(*function, count / len(samples)) for function, count in functions],
+    )
 
 
 def place(sample: Sample, files: Sequence[str]) -> str:
@@ -159,8 +177,12 @@ def place(sample: Sample, files: Sequence[str]) -> str:
     if sample.dso.startswith(("[kernel", "[vdso", "[unknown")):
         return KERNEL
     if is_ours(sample.dso):
-        named = (name for file in files for part, name in FILES if part in file)
-        return next(named, BORDER if "pyo3" in sample.symbol else OTHER)
+        # Of what the compiler made itself, such as the end of a value's life, only the function is known.
+        path = sample.symbol.replace("aiotest_runner::", "runner/src/").replace("aiotest_core::", "core/src/")
+        named = (name for file in (*files, path.replace("::", "/")) for part, name in FILES if part in file)
+        return next(named, OTHER)
+    if sample.symbol == "__tls_get_addr":  # how often we are attached to the interpreter is counted by thread
+        return BORDER
     name = Path(sample.dso).name
     if re.search(r"alloc|free|_int_|arena", sample.symbol) and name.startswith("libc"):
         return MEMORY

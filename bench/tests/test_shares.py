@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from shares import BORDER, HTTP, KERNEL, MEMORY, OTHER, PYTHON, STATISTICS, Sample, mapped, place, sort
+from shares import BORDER, HTTP, KERNEL, MEMORY, OTHER, PYTHON, STATISTICS, Sample, place, sampled, sort
 
 NATIVE = "/venv/aiotest/_native.abi3.so"
 PROGRAM = "/usr/bin/python3.13"
@@ -49,6 +49,12 @@ def test_what_is_not_ours_belongs_to_its_object(dso: str, symbol: str, expected:
     assert place(Sample(0, dso, symbol), []) == expected
 
 
+def test_without_a_file_the_functions_path_tells() -> None:
+    """Code that the compiler made has none."""
+    symbol = "core::ptr::drop_in_place<aiotest_runner::reactor::call::Call>"
+    assert place(Sample(0, NATIVE, symbol), ["??"]) == HTTP
+
+
 def test_shares_add_up_to_one() -> None:
     """Each sample is in exactly one place."""
     samples = [
@@ -57,11 +63,19 @@ def test_shares_add_up_to_one() -> None:
         Sample(1, NATIVE, "c"),
         Sample(2, "[vdso]", "d"),
     ]
-    shares = sort(samples, {NATIVE: {1: ["runner/src/reactor/send.rs"]}})
-    assert shares == {PYTHON: 0.5, HTTP: 0.25, KERNEL: 0.25}
+    profile = sort(samples, {NATIVE: {1: ["runner/src/reactor/send.rs"]}})
+    assert profile.shares == {PYTHON: 0.5, HTTP: 0.25, KERNEL: 0.25}
+    assert profile.functions[2] == (HTTP, "c", 0.25)
 
 
-def test_a_map_of_perf_is_read() -> None:
-    """As perf prints it."""
-    line = "PERF_RECORD_MMAP2 6/6: [0x7f04d0a000(0x2a000) @ 0x1000 fe:00 17 0]: r-xp /lib/libc.so.6"
-    assert list(mapped([line])) == [(0x7F04D0A000, 0x2A000, 0x1000, "/lib/libc.so.6")]
+def test_what_perf_prints_is_read() -> None:
+    """Its maps turn an instruction's address into one of the file."""
+    lines = [
+        f"PERF_RECORD_MMAP2 6/6: [0x7f04d0a000(0x2a000) @ 0x1000 fe:00 17 0]: r-xp {NATIVE}",
+        f"        cpu-clock:pppH:      7f04d0a123 pyo3::call<(T0,)>::positional ({NATIVE})",
+        "        cpu-clock:pppH:  ffffffff8166a390 tcp_sendmsg ([kernel.kallsyms])",
+    ]
+    assert sampled(lines) == [
+        Sample(0x1123, NATIVE, "pyo3::call<(T0,)>::positional"),
+        Sample(0xFFFFFFFF8166A390, "[kernel.kallsyms]", "tcp_sendmsg"),
+    ]

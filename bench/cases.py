@@ -69,8 +69,9 @@ def all_do(work: Work, *rivals: str) -> tuple[Contestant, ...]:
 
 
 GET_JSON = Work("get_json")
+POST_JSON = Work("post_json")
 # Every reply carries the posted document back.
-POST_JSON = Work("post_json", path="/echo")
+POST_ECHO = Work("post_echo", path="/echo")
 NEW_CONNECTION = Work("new_connection", connections="new", tls="resumable")
 # As many calls under way as in get_json: ten users with five each.
 GATHER = Work("gather", users=10, connections_each=5)
@@ -98,9 +99,14 @@ CASES = [
     ),
     Case(
         "post_json",
-        "POST of 1 KB of JSON, its reply parsed and asserted twice",
+        "POST of 1 KB of JSON, serialised each time; its reply parsed and asserted twice",
         all_do(POST_JSON, K6, LOCUST, OURS),
         (Promise(OURS, K6, 8.0, 6.5), Promise(OURS, LOCUST, 16.0, 12.0)),
+    ),
+    Case(
+        "post_echo",
+        "the same, and the reply is the 1 KB that was posted (printed only)",
+        all_do(POST_ECHO, K6, LOCUST, OURS),
     ),
     Case(
         "tls_kept",

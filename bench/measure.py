@@ -81,7 +81,8 @@ def measure(
     work = contestant.work
     allowed = int(START_UP + WARM_UP + ramp(work) + longest) + 5
     command = ["taskset", "-c", str(core), *rival.command(work, aim.url, allowed)]
-    log = HOUSE / ".cache/bench" / f"{contestant.label.replace(' ', '-')}.log"
+    name = f"{work.folder}-{work.tls}-{contestant.label}".replace(" ", "-")
+    log = HOUSE / ".cache/bench" / f"{name}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("w") as output:
         process = subprocess.Popen(
@@ -104,7 +105,7 @@ def measure(
         finally:
             end(process)
     window = between(first, last)
-    faults = wrong(window, contestant, rival)
+    faults = wrong(window, work)
     if rival.complaint.search(log.read_text(errors="replace")):
         faults.append("it reports failures")
     if faults:
@@ -131,9 +132,9 @@ def until_all_are_there(process: subprocess.Popen[bytes], aim: Target, work: Wor
         time.sleep(0.05)
 
 
-def wrong(window: Window, contestant: Contestant, rival: Rival) -> list[str]:
+def wrong(window: Window, work: Work) -> list[str]:
     """What the target saw that is another work than the one that was meant."""
-    work, counts = contestant.work, window.counts
+    counts = window.counts
     if counts.requests == 0 or window.user + window.system <= 0:
         return ["it sent nothing in the window"]
     faults = []
@@ -142,7 +143,7 @@ def wrong(window: Window, contestant: Contestant, rival: Rival) -> list[str]:
         faults.append(f"it made {counts.connections:,} new connections, which were to be kept")
     if work.connections == "new" and share < 1 - TOLERANCE:
         faults.append(f"it made {counts.connections:,} connections for {counts.requests:,} requests")
-    if rival.parses and work.path == "/visit" and counts.returning < (1 - TOLERANCE) * counts.requests:
+    if work.path == "/visit" and counts.returning < (1 - TOLERANCE) * counts.requests:
         faults.append(f"{counts.returning:,} of {counts.requests:,} requests brought the cookie back")
     return faults
 

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import re
-
 import pytest
-from cases import GET_JSON, NEW_CONNECTION, POST_JSON, Contestant, Work
+from cases import GET_JSON, NEW_CONNECTION, POST_ECHO, Work
 from measure import Sample, Window, between, wrong
-from rivals import Rival
 from targets import Counts
-
-RIVAL = Rival("k6", "1.8", parses=True, complaint=re.compile("failed"), command=lambda *_: [])
 
 
 def faults(work: Work, counts: Counts) -> list[str]:
     """What is wrong with a window in which the target counted this."""
     window = Window(5.0, 3.0, 1.0, 2.0, others=0.0, stolen=0.0, counts=counts)
-    return wrong(window, Contestant("k6", "k6", work), RIVAL)
+    return wrong(window, work)
 
 
 @pytest.mark.parametrize(
@@ -24,7 +19,7 @@ def faults(work: Work, counts: Counts) -> list[str]:
     [
         (GET_JSON, Counts(requests=10_000, returning=10_000)),
         (GET_JSON, Counts(requests=10_000, returning=9_950, connections=50)),
-        (POST_JSON, Counts(requests=10_000)),
+        (POST_ECHO, Counts(requests=10_000)),
         (NEW_CONNECTION, Counts(requests=10_000, returning=10_000, connections=10_010, full=10_010)),
     ],
 )

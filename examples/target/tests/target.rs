@@ -156,6 +156,8 @@ fn a_visitor_gets_a_cookie_once_and_is_counted_when_it_comes_back() {
         (json_of(&first)["request"].as_u64(), json_of(&second)["request"].as_u64()),
         (Some(1), Some(2))
     );
+    let posted = connection.send("POST /visit HTTP/1.1\r\n", "{}");
+    assert_eq!((posted.status, json_of(&posted)["request"].as_u64()), (200, Some(3)));
     connection.send("GET /json HTTP/1.1\r\nCookie: visitor=known\r\n", "");
     assert_eq!(target.counts()["returning"], 1);
 }

@@ -78,13 +78,13 @@ need_images() {
         missing+=("Rust's target $target: run \`rustup target add $target\`")
 }
 
-# What the benchmark starts, and what builds k6 (bench/go). A rival that is missing fails its own row only.
+# What the benchmark starts. wrk, perf, and Go, which builds k6: what is missing is named in the result, and fails it.
 need_bench() {
     have taskset util-linux
     have openssl openssl
     have addr2line binutils
-    have perf linux-perf
     command -v wrk >/dev/null || package wrk || true
+    command -v perf >/dev/null || package linux-perf || true
 }
 
 for purpose in "$@"; do

@@ -76,6 +76,11 @@ NEW_CONNECTION = Work("new_connection", connections="new", tls="resumable")
 # As many calls under way as in get_json: ten users with five each.
 GATHER = Work("gather", users=10, connections_each=5)
 
+# Whose CPU is looked into.
+PROFILED = tuple(
+    Contestant(work.folder, OURS, work) for work in (GET_JSON, POST_JSON, NEW_CONNECTION, GATHER)
+)
+
 ONE_BY_ONE, GATHERED = "aiotest, one by one", "aiotest, gather of five"
 
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import shares
-from cases import CASES, OURS, Case
+from cases import CASES, OURS, PROFILED, Case
 from install import HOUSE, NotInstallable, environment, newest_python
 from measure import Failed, Window, measure
 from rivals import RIVALS, Rival
@@ -50,19 +50,15 @@ def main() -> int:
         print(summary.table(), flush=True)
         faults += failed + summary.broken_promises()
         found["cases"][case.name] = as_json(summary, rounds)
+        save({**found, "faults": faults})
     if "shares" in options.cases and OURS in rivals:
-        print(flush=True)
-        try:
-            profile = shares.of(rivals[OURS], cores)
-            print(profile.table(), flush=True)
-            found["shares"] = asdict(profile)
-        except (Failed, shares.NoProfile) as error:
-            faults.append(f"shares: {error}")
+        found["shares"], failed = profiles(rivals[OURS], cores)
+        faults += failed
     for name in PROGRAMS:
         if name in options.cases:
             found["programs"][name], failed = program(name)
             faults += failed
-    save({**found, "faults": faults})
+    print(f"\nWritten to {save({**found, 'faults': faults})}")
     for fault in faults:
         print(f"FAILED {fault}", file=sys.stderr)
     return 1 if faults else 0
@@ -108,7 +104,7 @@ def measured(
                     rival = rivals[contestant.rival]
                     window = measure(contestant, rival, aim, cores[-1], wait, options.seconds)
                 print(f"{about}: {window.per_cpu_second:,.0f}", flush=True)
-            except Failed as error:
+            except (Failed, OSError) as error:  # the latter from a target or a generator that is gone
                 faults.append(f"{about}: {error}")
                 print(f"{about}: {error}", flush=True)
             rounds[contestant.label].append(window)
@@ -118,6 +114,19 @@ def measured(
 def pause(seconds: float, _pid: int) -> None:
     """Let a generator work undisturbed."""
     time.sleep(seconds)
+
+
+def profiles(ours: Rival, cores: list[int]) -> tuple[dict[str, Any], list[str]]:
+    """Where our CPU goes, for each work that is profiled."""
+    found, faults = {}, []
+    for contestant in PROFILED:
+        try:
+            profile = shares.of(contestant, ours, cores)
+            print(profile.table(contestant.label), flush=True)
+            found[contestant.label] = asdict(profile)
+        except (Failed, shares.NoProfile, OSError) as error:
+            faults.append(f"shares of {contestant.label}: {error}")
+    return found, faults
 
 
 def program(name: str) -> tuple[Any, list[str]]:
@@ -152,12 +161,12 @@ def machine() -> dict[str, object]:
     }
 
 
-def save(result: dict[str, object]) -> None:
-    """Write everything to today's file."""
+def save(result: dict[str, object]) -> str:
+    """Write all that there is so far to today's file; returns its path."""
     file = HOUSE / "bench/results" / f"{time.strftime('%Y-%m-%d')}.json"
     file.parent.mkdir(exist_ok=True)
     file.write_text(json.dumps(result, indent=1) + "\n")
-    print(f"\nWritten to {file.relative_to(HOUSE)}")
+    return str(file.relative_to(HOUSE))
 
 
 if __name__ == "__main__":

@@ -1,5 +1,4 @@
-"""Where our own CPU goes in case get_json: Python, HTTP, system calls, statistics. By `perf`, a thousand
-samples a second.
+"""Where our own CPU goes: Python, HTTP, system calls, statistics. By `perf`, a thousand samples a second.
 
 An address of ours is looked up with everything that was inlined there, innermost first, and belongs to the
 first file that says something: the standard library's and small helpers' don't. Start at `of`; `sort` and
@@ -17,7 +16,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from cases import CASES, OURS
+from cases import Contestant
 from install import HOUSE
 from measure import measure
 from rivals import Rival
@@ -70,21 +69,19 @@ class Profile:
     shares: dict[str, float]
     functions: list[tuple[str, str, float]]
 
-    def table(self) -> str:
+    def table(self, about: str) -> str:
         """For people."""
         cells = (f"{name} {share:.1%}" for name, share in self.shares.items())
-        lines = [f"where aiotest's CPU goes in get_json: {', '.join(cells)}; most of it in"]
+        lines = [f"\nwhere aiotest's CPU goes in {about}: {', '.join(cells)}; most of it in"]
         return "\n".join(
             lines + [f"{share:8.1%}  {name:18}{symbol}" for name, symbol, share in self.functions]
         )
 
 
-def of(ours: Rival, cores: Sequence[int]) -> Profile:
-    """Where the CPU of `ours` goes while it does get_json."""
+def of(contestant: Contestant, ours: Rival, cores: Sequence[int]) -> Profile:
+    """Where the CPU of `ours` goes while it does the contestant's work."""
     if shutil.which("perf") is None:
         raise NoProfile("perf is not installed (apt install linux-perf)")
-    (case,) = (case for case in CASES if case.name == "get_json")
-    (contestant,) = (one for one in case.contestants if one.rival == OURS)
     with target(contestant.work, cores[0]) as aim:
         measure(contestant, ours, aim, cores[-1], partial(record, cores[0]), SECONDS + 5)
     samples = read()

@@ -21,6 +21,7 @@ PACKAGE := runner/pyproject.toml runner/README.md \
     $(shell find runner/python -name '*.py' -o -name '*.pyi' -o -name py.typed)
 OPERATOR := Cargo.toml Cargo.lock $(wildcard */Cargo.toml) $(shell find api core operator wire -name '*.rs')
 TARGET := Cargo.toml Cargo.lock examples/target/Cargo.toml $(shell find examples/target/src -name '*.rs')
+WITNESS := Cargo.toml Cargo.lock witness/Cargo.toml $(shell find witness/src -name '*.rs')
 
 .PHONY: help install demo cluster cluster-down images load test test-e2e test-long lint test-rust test-python bench generate clean
 
@@ -65,7 +66,7 @@ test-rust: ## cargo test, without the interpreter.
 	scripts/need.sh rust
 	cargo test --locked --workspace
 
-test-python: $(CACHE)/installed $(CACHE)/bin/aiotest-example-target ## pytest, on every CPython of this machine.
+test-python: $(CACHE)/installed $(CACHE)/bin/aiotest-example-target $(CACHE)/bin/aiotest-witness ## pytest, on every CPython of this machine.
 	scripts/test-python.sh
 
 test-e2e: $(CACHE)/installed images ## Tests on a cluster; one that wasn't up is taken away afterwards. TESTS='-k quickstart'
@@ -116,6 +117,12 @@ $(CACHE)/bin/aiotest-example-target: $(TARGET)
 	cargo build --locked --profile $(PROFILE) -p aiotest-example-target
 	@mkdir -p $(@D)
 	cp target/$(PROFILE)/aiotest-example-target $@
+
+$(CACHE)/bin/aiotest-witness: $(WITNESS)
+	scripts/need.sh rust
+	cargo build --locked --profile $(PROFILE) -p aiotest-witness
+	@mkdir -p $(@D)
+	cp target/$(PROFILE)/aiotest-witness $@
 
 # What goes into the images, compiled outside of them.
 $(CACHE)/static/aiotest-operator: $(OPERATOR)

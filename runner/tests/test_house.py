@@ -9,7 +9,19 @@ from pathlib import Path
 import pytest
 
 HOUSE = Path(__file__).resolve().parent.parent.parent
-CODE = ["api", "bench", "charts", "core", "e2e", "examples", "operator", "runner", "scripts", "wire"]
+CODE = [
+    "api",
+    "bench",
+    "charts",
+    "core",
+    "e2e",
+    "examples",
+    "operator",
+    "runner",
+    "scripts",
+    "wire",
+    "witness",
+]
 LONGEST_FILE = 600
 
 # What would give a crate a socket, a file, a clock, a thread pool or an interpreter.

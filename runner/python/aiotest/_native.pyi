@@ -27,7 +27,7 @@ __all__ = [
     "Runner",
     "Step",
     "UserScope",
-    "loop_turns",
+    "loop_turn",
     "record",
     "refusal",
     "run_manifest",
@@ -542,9 +542,9 @@ def record(method: str, name: str, response_time: float, length: int, error: str
     success.
     """
 
-def loop_turns() -> int:
-    """How often the event loop has come round to the calls. Whoever sees another number than before has let
-    the other tasks run in between.
+def loop_turn() -> int:
+    """The name of the event loop's last turn that drove the calls. Whoever sees another one than before has
+    let the other tasks run in between.
     """
 
 def take_statistics_json() -> str:

@@ -14,7 +14,7 @@ from types import FunctionType
 from typing import Any
 
 from aiotest import life
-from aiotest._native import loop_turns
+from aiotest._native import loop_turn
 from aiotest.client import ClientSession
 
 __all__ = ["AsyncHttpUser", "Job", "User"]
@@ -96,7 +96,7 @@ class User:
         """
         await self.on_start()
         await life.pause(self.wait_time)
-        turn = loop_turns()
+        turn = loop_turn()
         while True:
             if not self.jobs:
                 raise ValueError(f"{type(self).__name__}.jobs is empty: there is nothing to run")
@@ -107,7 +107,7 @@ class User:
                     if not life.is_recorded(error):
                         raise
                 # A job that waited for a call has let the others run already.
-                before, turn = turn, loop_turns()
+                before, turn = turn, loop_turn()
                 if self.wait_time > 0 or before == turn:
                     await life.pause(self.wait_time)
 

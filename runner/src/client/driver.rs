@@ -121,7 +121,7 @@ pub(super) fn call_soon(py: Python<'_>, callback: &Py<PyAny>) -> PyResult<()> {
 impl Driver {
     fn move_to(slf: &Bound<'_, Self>, running: Bound<'_, PyAny>) -> PyResult<()> {
         let py = slf.py();
-        let fd = engine().fd();
+        let watched = engine().watched();
         let known = slf.borrow().event_loop.as_ref().map(|known| known.clone_ref(py));
         if let Some(known) = known.as_ref().map(|known| known.bind(py))
             && !known.call_method0("is_closed")?.is_truthy()?
@@ -130,11 +130,15 @@ impl Driver {
                 let text = "calls can be made from one event loop at a time; another one is running";
                 return Err(PyRuntimeError::new_err(text));
             }
-            known.call_method1("remove_reader", (fd,))?;
+            for fd in watched {
+                known.call_method1("remove_reader", (fd,))?;
+            }
         }
         // In a context of its own, so that no context of the scenario is kept or found entered.
         let context = py.import("contextvars")?.getattr("Context")?.call0()?;
-        context.call_method1("run", (running.getattr("add_reader")?, fd, slf.getattr("drain")?))?;
+        for fd in watched {
+            context.call_method1("run", (running.getattr("add_reader")?, fd, slf.getattr("drain")?))?;
+        }
         let (slots, known) = {
             let mut driver = slf.borrow_mut();
             (std::mem::take(&mut driver.slots), driver.event_loop.replace(running.unbind()))

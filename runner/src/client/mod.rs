@@ -53,7 +53,7 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<session::ClientSession>()?;
     module.add_class::<step::Step>()?;
     module.add_class::<timeout::ClientTimeout>()?;
-    module.add_function(wrap_pyfunction!(loop_turns, module)?)?;
+    module.add_function(wrap_pyfunction!(loop_turn, module)?)?;
     module.add_function(wrap_pyfunction!(record, module)?)?;
     module.add_function(wrap_pyfunction!(take_statistics_json, module)?)?;
     // asyncio takes an object for a coroutine if it is registered as one; a Future-like would never be sent into.
@@ -77,10 +77,10 @@ fn record(method: &str, name: &str, response_time: f64, length: u64, error: Opti
     Ok(())
 }
 
-/// How often the loop has driven the calls: another number than before means that other tasks have run in between.
+/// Names the loop's last turn that drove the calls: another one than before means that other tasks have run in between.
 #[pyfunction]
-fn loop_turns() -> u64 {
-    engine().drives()
+fn loop_turn() -> u64 {
+    engine().last_drive()
 }
 
 /// What was recorded since the last time it was taken, as JSON. In a run the control thread takes it.

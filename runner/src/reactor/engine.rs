@@ -4,7 +4,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -14,16 +14,24 @@ use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 
 use super::{CallId, Reactor};
 
-/// How long the loop's thread may leave something undone before the stand-in does it.
-const PATIENCE: Duration = Duration::from_millis(1);
-
+/// How long the loop's thread counts as about to drive again, from when it last began to.
+const PATIENCE: Duration = Duration::from_micros(300);
+/// What it is given in any case, to wake up if it was idle.
+const GRACE: Duration = Duration::from_micros(100);
+/// A pause of the stand-in after each of its drives, so that a burst is a few drives and not one per event.
+const PAUSE: Duration = Duration::from_micros(100);
 /// The reactor of this process and its drivers.
 pub struct Engine {
     reactor: Mutex<Reactor>,
     pub(super) descriptor: OwnedFd,
-    notify: Arc<OwnedFd>,
-    /// Counts the drives of the loop's thread.
-    drives: AtomicU64,
+    made: Instant,
+    /// When the loop's thread last began to drive, in nanoseconds since `made`.
+    driven: AtomicU64,
+    /// Readable when the stand-in has left calls to be woken. Not among what the reactor watches: the stand-in, which
+    /// waits for that, would find its own word there and nothing else.
+    left: OwnedFd,
+    /// Whether `left` is readable; changed under the reactor's lock.
+    has_left: AtomicBool,
 }
 
 /// The engine of this process, made at first use.
@@ -45,9 +53,16 @@ impl Engine {
     /// An engine without a stand-in.
     pub fn new() -> io::Result<Self> {
         let notify = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
-        let reactor = Reactor::new(Arc::clone(&notify))?;
+        let reactor = Reactor::new(notify)?;
         let descriptor = reactor.descriptor()?;
-        Ok(Self { reactor: Mutex::new(reactor), descriptor, notify, drives: AtomicU64::new(0) })
+        Ok(Self {
+            reactor: Mutex::new(reactor),
+            descriptor,
+            made: Instant::now(),
+            driven: AtomicU64::new(0),
+            left: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
+            has_left: AtomicBool::new(false),
+        })
     }
 
     /// The reactor, for one short operation.
@@ -55,22 +70,25 @@ impl Engine {
         self.reactor.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What the event loop watches: readable when there is something to drive.
-    pub fn fd(&self) -> RawFd {
-        self.descriptor.as_raw_fd()
+    /// What the event loop watches: one of them is readable when there is something to drive.
+    pub fn watched(&self) -> [RawFd; 2] {
+        [self.descriptor.as_raw_fd(), self.left.as_raw_fd()]
     }
 
     /// Does all that is due and appends the calls whose waiters are to be woken. Called by the loop's thread.
     pub fn drive(&self, ready: &mut Vec<CallId>) {
-        self.drives.fetch_add(1, Ordering::Relaxed);
+        self.driven.store(self.made.elapsed().as_nanos() as u64, Ordering::Relaxed);
         let mut reactor = self.lock();
         while reactor.drive(false) {}
         reactor.take_ready(ready);
+        if self.has_left.swap(false, Ordering::Relaxed) {
+            let _ = rustix::io::read(&self.left, &mut [0_u8; 8]);
+        }
     }
 
-    /// How often the loop's thread has driven the reactor.
-    pub fn drives(&self) -> u64 {
-        self.drives.load(Ordering::Relaxed)
+    /// When the loop's thread last began to drive: another number than before means that it has come round.
+    pub fn last_drive(&self) -> u64 {
+        self.driven.load(Ordering::Relaxed)
     }
 
     /// What was recorded since the last time it was taken.
@@ -93,17 +111,24 @@ impl Engine {
         self.lock().refuse(refused);
     }
 
+    /// Drives in the place of the loop's thread while that is busy.
     fn stand_in(&self) {
+        let mut turn = Turn::default();
         loop {
             let mut watched = [PollFd::from_borrowed_fd(self.descriptor.as_fd(), PollFlags::IN)];
             if poll(&mut watched, None).is_err() {
                 continue;
             }
-            let before = self.drives.load(Ordering::Relaxed);
-            thread::sleep(PATIENCE);
-            if self.drives.load(Ordering::Relaxed) == before {
-                self.drive_in_steps();
+            let driven = self.driven.load(Ordering::Relaxed);
+            if let Some(patience) = turn.patience(self.made.elapsed(), driven) {
+                thread::sleep(patience);
+                if self.driven.load(Ordering::Relaxed) != driven {
+                    continue;
+                }
+                turn.take(driven);
             }
+            self.drive_in_steps();
+            thread::sleep(PAUSE);
         }
     }
 
@@ -112,15 +137,64 @@ impl Engine {
         loop {
             let mut reactor = self.lock();
             reactor.write_held();
-            let more = reactor.drive(true);
-            let ready = reactor.has_ready();
-            drop(reactor);
-            if !more {
-                if ready {
-                    let _ = rustix::io::write(&*self.notify, &1_u64.to_ne_bytes());
-                }
-                return;
+            if reactor.drive(true) {
+                continue;
             }
+            if reactor.has_ready() && !self.has_left.swap(true, Ordering::Relaxed) {
+                let _ = rustix::io::write(&self.left, &1_u64.to_ne_bytes());
+            }
+            return;
         }
+    }
+}
+
+/// Whose turn it is. Pure: drives are known by when the loop's thread began them, in nanoseconds.
+#[derive(Debug, Default)]
+struct Turn {
+    /// The last drive before the stand-in took over.
+    taken_after: Option<u64>,
+}
+
+impl Turn {
+    /// How much longer the loop's thread, which last drove at `driven`, may leave undone what there is to do. `None`: the
+    /// stand-in has taken over, and waits for nothing more until the loop's thread has driven again.
+    fn patience(&self, now: Duration, driven: u64) -> Option<Duration> {
+        let since = now.saturating_sub(Duration::from_nanos(driven));
+        (self.taken_after != Some(driven)).then(|| PATIENCE.saturating_sub(since).max(GRACE))
+    }
+
+    /// The loop's thread has not driven since, although it had its time.
+    fn take(&mut self, driven: u64) {
+        self.taken_after = Some(driven);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Microseconds since the engine was made.
+    const NOW: u64 = 10_000;
+
+    fn patience(turn: &Turn, driven_before: u64) -> Option<Duration> {
+        turn.patience(Duration::from_micros(NOW), (NOW - driven_before) * 1000)
+    }
+
+    #[test]
+    fn a_loop_that_drives_has_its_patience_and_an_idle_one_the_time_to_wake_up() {
+        let turn = Turn::default();
+        assert_eq!(patience(&turn, 0), Some(PATIENCE));
+        assert_eq!(patience(&turn, 100), Some(PATIENCE.saturating_sub(Duration::from_micros(100))));
+        assert_eq!(patience(&turn, 600), Some(GRACE));
+        assert_eq!(patience(&turn, 5_000), Some(GRACE));
+        assert_eq!(turn.patience(Duration::ZERO, 1), Some(PATIENCE), "it has just driven");
+    }
+
+    #[test]
+    fn a_stand_in_that_has_taken_over_waits_for_nothing_until_the_loop_drives_again() {
+        let mut turn = Turn::default();
+        turn.take((NOW - 5_000) * 1000);
+        assert_eq!(patience(&turn, 5_000), None);
+        assert_eq!(patience(&turn, 10), Some(PATIENCE.saturating_sub(Duration::from_micros(10))));
     }
 }

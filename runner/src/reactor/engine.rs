@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use aiotest_core::stats::Statistics;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
+use rustix::process::{Resource, getrlimit};
 
 use super::{CallId, Reactor};
 
@@ -20,6 +21,9 @@ const PATIENCE: Duration = Duration::from_micros(300);
 const GRACE: Duration = Duration::from_micros(100);
 /// A pause of the stand-in after each of its drives, so that a burst is a few drives and not one per event.
 const PAUSE: Duration = Duration::from_micros(100);
+/// The most descriptors that room is made for at the start: half a megabyte of the kernel's memory.
+const ROOM_FOR_DESCRIPTORS: u64 = 65_536;
+
 /// The reactor of this process and its drivers.
 pub struct Engine {
     reactor: Mutex<Reactor>,
@@ -55,6 +59,7 @@ impl Engine {
         let notify = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
         let reactor = Reactor::new(notify)?;
         let descriptor = reactor.descriptor()?;
+        make_room_for_descriptors(&descriptor);
         Ok(Self {
             reactor: Mutex::new(reactor),
             descriptor,
@@ -148,6 +153,15 @@ impl Engine {
     }
 }
 
+/// The kernel doubles a process' table of descriptors when it is full, and with several threads it waits for every core
+/// meanwhile, 10 ms and more, which would fall into the calls that are under way. So it grows once, before there are any.
+fn make_room_for_descriptors(any: &OwnedFd) {
+    let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    let last = limit.min(ROOM_FOR_DESCRIPTORS).saturating_sub(1);
+    // A duplicate at its end makes the table that large, and it never shrinks. Without it calls are still made.
+    let _ = rustix::io::fcntl_dupfd_cloexec(any, last as RawFd);
+}
+
 /// Whose turn it is. Pure: drives are known by when the loop's thread began them, in nanoseconds.
 #[derive(Debug, Default)]
 struct Turn {
@@ -196,5 +210,14 @@ mod tests {
         turn.take((NOW - 5_000) * 1000);
         assert_eq!(patience(&turn, 5_000), None);
         assert_eq!(patience(&turn, 10), Some(PATIENCE.saturating_sub(Duration::from_micros(10))));
+    }
+
+    #[test]
+    fn no_call_waits_for_the_table_of_descriptors_to_grow() {
+        let _engine = Engine::new().unwrap();
+        let status = std::fs::read_to_string("/proc/self/status").unwrap();
+        let size = status.lines().find_map(|line| line.strip_prefix("FDSize:")).unwrap();
+        let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+        assert!(limit.min(ROOM_FOR_DESCRIPTORS) <= size.trim().parse().unwrap(), "{size}");
     }
 }

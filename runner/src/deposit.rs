@@ -7,6 +7,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 
+use tempfile::TempDir;
+
 use crate::ffi::SharedWords;
 
 const MAGIC: u64 = u64::from_be_bytes(*b"aiotsent");
@@ -40,6 +42,17 @@ pub enum Error {
         /// The file that was read.
         path: PathBuf,
     },
+}
+
+/// A file system in memory, which every Linux has and every container gets.
+const IN_MEMORY: &str = "/dev/shm";
+
+/// A new folder for deposits, in memory where that can be: while a page of a file on a disk is being written back, the
+/// store of a count would wait for the disk, and with it every call of the process.
+pub(crate) fn folder() -> io::Result<TempDir> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix("aiotest-");
+    builder.tempdir_in(IN_MEMORY).or_else(|_| builder.tempdir())
 }
 
 /// A runner process' own deposit.
@@ -95,6 +108,14 @@ mod tests {
         assert_eq!(read(&path).unwrap(), 42, "while it is mapped");
         drop(deposit);
         assert_eq!(read(&path).unwrap(), 42, "and afterwards");
+    }
+
+    #[test]
+    fn no_disk_is_waited_for_at_a_count() {
+        const TMPFS: u64 = 0x0102_1994;
+        let folder = folder().unwrap();
+        let told = rustix::fs::statfs(folder.path()).unwrap();
+        assert_eq!(u64::try_from(told.f_type).unwrap(), TMPFS, "{}", folder.path().display());
     }
 
     #[test]

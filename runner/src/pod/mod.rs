@@ -15,6 +15,7 @@ use std::{fs, io};
 use aiotest_core::run::RunSpec;
 use clap::Parser;
 
+use crate::deposit;
 use crate::parent::interrupts::Interrupts;
 use crate::parent::output::{Output, Stream};
 use crate::parent::runners::{Runners, program};
@@ -95,8 +96,7 @@ fn carried_out(arguments: &Arguments, python: &Path, output: &Output) -> Result<
     let spec: RunSpec =
         serde_json::from_str(&read(plan)?).map_err(|source| Error::Plan { path: plan.clone(), source })?;
     let token = read(token_file)?;
-    let folder = tempfile::Builder::new().prefix("aiotest-").tempdir();
-    let folder = folder.map_err(|source| Error::Folder { path: std::env::temp_dir(), source })?;
+    let folder = deposit::folder().map_err(|source| Error::Folder { path: std::env::temp_dir(), source })?;
     let base = program(python, "runner", plan, token_file, &[("--master", OsString::from(master))]);
     let order = Order {
         runner: id.clone(),

@@ -1,6 +1,7 @@
-//! The folder that a run's processes share: the scenario's files, the plan, the token, and what the processes leave.
+//! The folder that a run's processes share: the scenario's files, the plan and the token; and beside it, in memory, the
+//! one for what the processes leave.
 //!
-//! Only its owner can read it, and it is gone when the run is. Start at [`Stage::set`].
+//! Only their owner can read them, and they are gone when the run is. Start at [`Stage::set`].
 
 use std::ffi::OsString;
 use std::fs::{self, OpenOptions};
@@ -13,6 +14,7 @@ use serde::Deserialize;
 use tempfile::TempDir;
 
 use super::sources::{self, Files};
+use crate::deposit;
 use crate::parent::child::Program;
 use crate::parent::runners::{self, Runners};
 
@@ -36,6 +38,8 @@ pub(crate) enum Error {
 #[derive(Debug)]
 pub(crate) struct Stage {
     folder: TempDir,
+    /// What the runners' processes leave behind.
+    deposits: TempDir,
     token: String,
     python: PathBuf,
 }
@@ -64,7 +68,9 @@ impl Stage {
         let private = fs::Permissions::from_mode(0o700);
         let folder = tempfile::Builder::new().prefix("aiotest-").permissions(private).tempdir();
         let folder = folder.map_err(|source| Error::Write { path: std::env::temp_dir(), source })?;
-        let stage = Self { folder, token: random_hex(32)?, python: python.to_owned() };
+        let deposits =
+            deposit::folder().map_err(|source| Error::Write { path: std::env::temp_dir(), source })?;
+        let stage = Self { folder, deposits, token: random_hex(32)?, python: python.to_owned() };
         let mut token = OpenOptions::new();
         let token = token.write(true).create_new(true).mode(0o600).open(stage.path("token"));
         token
@@ -120,7 +126,7 @@ impl Stage {
     /// How this run's runners are started, with the master at `control`.
     pub(crate) fn runners(&self, control: &str) -> Runners {
         let program = self.program("runner", &[("--master", control.into())]);
-        Runners::new(program, self.folder.path().to_owned())
+        Runners::new(program, self.deposits.path().to_owned())
     }
 
     fn program(&self, role: &str, flags: &[(&str, OsString)]) -> Program {
@@ -164,10 +170,10 @@ mod tests {
     #[test]
     fn nothing_is_left_when_the_run_is_over() {
         let stage = stage();
-        let folder = stage.path("");
-        assert!(folder.is_dir());
+        let folders = [stage.path(""), stage.deposits.path().to_owned()];
+        assert!(folders.iter().all(|folder| folder.is_dir()));
         drop(stage);
-        assert!(!folder.exists());
+        assert!(!folders.iter().any(|folder| folder.exists()));
     }
 
     #[test]

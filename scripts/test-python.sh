@@ -28,4 +28,4 @@ for line in "${pythons[@]:1}"; do
     ".cache/venvs/$version/bin/python" -m pytest -q -c runner/pyproject.toml "${of_interpreter[@]}"
 done
 echo "== CPython ${pythons[0]%% *}: everything"
-.venv/bin/python -m pytest -q -c runner/pyproject.toml bench/tests runner/tests
+.venv/bin/python -m pytest -q -c runner/pyproject.toml -m "not long" bench/tests runner/tests

@@ -21,7 +21,7 @@ struct Table {
 }
 
 impl Counts {
-    /// Counts one fully received request under its route's pattern, and whether it came with the visitor's cookie.
+    /// Counts one request under its route's pattern, and whether it came with the visitor's cookie.
     pub(crate) fn request(&self, pattern: &'static str, returning: bool) {
         let mut table = self.table();
         *table.requests.entry(pattern).or_default() += 1;

@@ -1,5 +1,5 @@
-//! A small real HTTP server to put load on. It counts every request that it has fully received, by path, and tells
-//! the counts on a second port, so that asking for them is not itself counted. It never limits, caches or logs a
+//! A small real HTTP server to put load on. It counts every request whose whole head it has received, by path, and
+//! tells the counts on a second port, so that asking for them is not itself counted. It never limits, caches or logs a
 //! request: what it counts is what arrived.
 //!
 //! Start at [`routes::answer`] for what it replies, at [`server::serve`] for how it listens.

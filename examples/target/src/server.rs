@@ -1,4 +1,5 @@
-//! Listens and feeds: accepts connections, reads each request to its last byte, counts it, and writes the answer.
+//! Listens and feeds: accepts connections, counts each request once its head is here, reads it to its last byte, and
+//! writes the answer.
 //! Decides nothing about replies. Start at [`serve`].
 
 use std::convert::Infallible;
@@ -73,19 +74,25 @@ async fn accept(listener: &TcpListener) -> TcpStream {
 
 async fn connection(stream: impl AsyncRead + AsyncWrite + Unpin, counts: &Counts, tokens: &Tokens) {
     let requests = AtomicU64::new(0);
-    let service = service_fn(|request| {
+    let service = service_fn(|request: Request<Incoming>| {
+        // Here, before anything is awaited: from here on the request may be dropped at any point.
+        let route = Route::of(request.uri().path());
+        counts.request(route.pattern(), route == Route::Visit && comes_back(request.headers()));
         let nth = requests.fetch_add(1, Ordering::Relaxed) + 1;
-        respond(request, nth, counts, tokens)
+        respond(request, route, nth, tokens)
     });
-    let served = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
-    let _ = served.await; // a generator that is cut off hangs up in mid-request; what it sent in full is counted
+    // A request that came whole is one, even if the end of the connection lies right behind it.
+    let served = hyper::server::conn::http1::Builder::new()
+        .half_close(true)
+        .serve_connection(TokioIo::new(stream), service);
+    let _ = served.await; // a generator that is cut off hangs up in mid-request; what arrived of it is counted
 }
 
-/// Counts the request once its last byte is here, then answers it.
+/// Answers the request once its last byte is here.
 async fn respond(
     request: Request<Incoming>,
+    route: Route,
     nth: u64,
-    counts: &Counts,
     tokens: &Tokens,
 ) -> Result<Response<Full<Bytes>>, hyper::Error> {
     let (head, body) = request.into_parts();
@@ -102,8 +109,6 @@ async fn respond(
             }
         }
     };
-    let route = Route::of(head.uri.path());
-    counts.request(route.pattern(), route == Route::Visit && comes_back(&head.headers));
     let answer = answer(route, &head.method, &head.headers, body, nth, tokens);
     if !answer.delay.is_zero() {
         tokio::time::sleep(answer.delay).await;

@@ -118,16 +118,20 @@ fn every_request_is_counted_once_under_its_path_and_asking_is_not() {
 }
 
 #[test]
-fn a_request_cut_off_in_its_body_is_not_counted() {
+fn a_request_that_is_hung_up_on_is_counted_if_its_head_came_whole() {
     let target = Target::start(&[]);
-    let mut connection = target.connect();
-    write!(connection.0.get_mut(), "POST /echo HTTP/1.1\r\nHost: target\r\nContent-Length: 10\r\n\r\nhalf")
-        .unwrap();
-    let stream = connection.0.get_ref();
-    stream.shutdown(std::net::Shutdown::Write).unwrap();
-    let mut rest = Vec::new();
-    connection.0.read_to_end(&mut rest).unwrap(); // the target has seen the end once it hangs up too
-    assert_eq!(target.counts()["total"], 0);
+    for (sent, counted) in [
+        ("POST /echo HTTP/1.1\r\nHost: target\r\nContent-Length: 10\r\n\r\nhalf", 1),
+        ("GET /json HTTP/1.1\r\nHost: target\r\n\r\n", 2),
+        ("GET /json HTTP/1.1\r\nHost: tar", 2),
+    ] {
+        let mut connection = target.connect();
+        connection.0.get_mut().write_all(sent.as_bytes()).unwrap();
+        connection.0.get_ref().shutdown(std::net::Shutdown::Write).unwrap();
+        let mut rest = Vec::new();
+        connection.0.read_to_end(&mut rest).unwrap(); // the target has seen the end once it hangs up too
+        assert_eq!(target.counts()["total"], counted, "{sent}");
+    }
 }
 
 #[test]

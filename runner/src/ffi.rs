@@ -38,9 +38,21 @@ impl SharedWords {
     }
 }
 
-/// How many bytes of what was written to a TCP socket its peer's kernel has acknowledged; `None` where the kernel does
-/// not tell. Linux counts the handshake as one byte, which is taken off.
-pub(crate) fn bytes_acknowledged(socket: &OwnedFd) -> Option<u64> {
+/// What the kernel knows of the other end of a TCP connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TcpState {
+    /// How many bytes of what was written its kernel has acknowledged.
+    pub(crate) acknowledged: u64,
+    /// It has closed, or reset, the connection.
+    pub(crate) closed_by_peer: bool,
+}
+
+/// States in which the peer's FIN or RST has come in (`include/net/tcp_states.h`): CLOSE, CLOSE_WAIT, LAST_ACK, CLOSING.
+const CLOSED_BY_PEER: [u8; 4] = [7, 8, 9, 11];
+
+/// How far a TCP connection has got; `None` where the kernel does not tell. Linux counts the handshake as one
+/// acknowledged byte, which is taken off.
+pub(crate) fn tcp_state(socket: &OwnedFd) -> Option<TcpState> {
     let mut info = MaybeUninit::<libc::tcp_info>::zeroed();
     let mut length = size_of::<libc::tcp_info>() as libc::socklen_t;
     // SAFETY: the descriptor is open as long as it is borrowed; the kernel writes at most `length` bytes to `info`,
@@ -59,6 +71,7 @@ pub(crate) fn bytes_acknowledged(socket: &OwnedFd) -> Option<u64> {
         return None;
     }
     // SAFETY: plain numbers, zeroed before the kernel wrote to them.
-    let acknowledged = unsafe { info.assume_init() }.tcpi_bytes_acked;
-    Some(acknowledged.saturating_sub(1))
+    let info = unsafe { info.assume_init() };
+    let acknowledged = info.tcpi_bytes_acked.saturating_sub(1);
+    Some(TcpState { acknowledged, closed_by_peer: CLOSED_BY_PEER.contains(&info.tcpi_state) })
 }

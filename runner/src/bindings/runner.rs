@@ -106,6 +106,7 @@ fn asked(py: Python<'_>, action: &Action) -> PyResult<Py<PyAny>> {
 /// The control thread's way to this process' engine.
 fn hooks() -> Hooks {
     Hooks {
+        settle: Box::new(|| engine().settle()),
         take_statistics: Box::new(|| engine().take_statistics()),
         sent_total: Box::new(|| engine().sent_total()),
         lease: Box::new(|left| engine().lease(left)),

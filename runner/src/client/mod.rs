@@ -85,7 +85,8 @@ fn loop_turn() -> u64 {
 
 /// What was recorded since the last time it was taken, as JSON. In a run the control thread takes it.
 #[pyfunction]
-fn take_statistics_json() -> PyResult<String> {
+fn take_statistics_json(py: Python<'_>) -> PyResult<String> {
+    py.detach(|| engine().settle());
     serde_json::to_string(&engine().take_statistics())
         .map_err(|error| pyo3::exceptions::PyRuntimeError::new_err(error.to_string()))
 }

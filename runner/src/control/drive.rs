@@ -199,6 +199,10 @@ impl Drive {
 
     fn measure(&mut self) -> Measurement {
         let told = std::mem::take(&mut self.told);
+        if self.seat.user_count() == 0 {
+            // This may be the last measurement; with users, the next one has what is late.
+            (self.hooks.settle)();
+        }
         // Before the statistics: what is sent in between is in the next measurement's count, never in none.
         let sent_total = (self.hooks.sent_total)();
         let mut statistics = (self.hooks.take_statistics)();

@@ -37,6 +37,8 @@ pub enum Error {
 
 /// What the control thread asks of the engine, which it does not know.
 pub struct Hooks {
+    /// Waits, a second at most, for what has happened but cannot be counted yet.
+    pub settle: Box<dyn Fn() + Send>,
     /// What was recorded since the last time.
     pub take_statistics: Box<dyn FnMut() -> Statistics + Send>,
     /// Requests on the wire since the process began.

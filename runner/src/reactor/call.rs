@@ -54,8 +54,10 @@ pub(super) struct Exchange {
     pub(super) resolving: Option<Instant>,
     /// Writing began.
     pub(super) writing: Option<Instant>,
-    /// The last byte of the request was written, when the connection had written so many bytes.
-    pub(super) written: Option<(Instant, u64)>,
+    /// The request's head was written, and counts as sent.
+    pub(super) counted: bool,
+    /// The last byte of the request was written.
+    pub(super) written: Option<Instant>,
     /// The first byte of the reply.
     pub(super) first_byte: Option<Instant>,
     /// The last byte that came.
@@ -154,7 +156,7 @@ impl Call {
         let without_connection = (self.exchange.writing.is_none()).then_some(self.started);
         let connect = limit(without_connection, timeouts.connect, FailureKind::ConnectTimeout);
         let handshake = limit(connecting_since, timeouts.sock_connect, FailureKind::ConnectTimeout);
-        let last = self.exchange.last_byte.or(self.exchange.written.map(|(at, _)| at));
+        let last = self.exchange.last_byte.or(self.exchange.written);
         let read = limit(last.filter(|_| !self.paused), timeouts.sock_read, FailureKind::ReadTimeout);
         [total, connect, handshake, read].into_iter().flatten().min_by_key(|(at, _)| *at)
     }

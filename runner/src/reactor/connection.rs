@@ -12,7 +12,7 @@ use rustix::net::{self, AddressFamily, RecvFlags, SendFlags, SocketFlags, Socket
 
 use super::failure::{Failure, FailureKind};
 use super::request::Authority;
-use super::tls::Tls;
+use super::tls::{self, Tls};
 use super::{CallId, SessionId};
 
 /// One connection.
@@ -34,6 +34,8 @@ pub(super) struct Connection {
     pub(super) input: Vec<u8>,
     /// Bytes written since it was opened.
     pub(super) written: u64,
+    /// How many bytes that will be once the head of the present request is out; with TLS, told once they are.
+    pub(super) head_end: u64,
     /// Whether a reply has been read from it before.
     pub(super) reused: bool,
     pub(super) idle_since: Option<Instant>,
@@ -95,12 +97,23 @@ fn describe(errno: Errno) -> String {
 }
 
 impl Connection {
-    /// Sends `data`; false when the socket did not take all of it, and `flush` has the rest to do.
-    pub(super) fn submit(&mut self, data: &[u8]) -> Result<bool, Errno> {
+    /// Sends `data`, a request whose head is `head` bytes long; false when the socket did not take all of it, and
+    /// `flush` has the rest to do.
+    pub(super) fn submit(&mut self, data: &[u8], head: usize) -> Result<bool, Errno> {
         if let Some(tls) = &mut self.tls {
-            tls.queue(data)?;
-            return tls.flush(&self.socket, &mut self.written);
+            // What the server can decrypt are whole records: the first ones end where the head does, or later.
+            let first = head.next_multiple_of(tls::RECORD).min(data.len());
+            self.head_end = u64::MAX;
+            tls.queue(&data[..first])?;
+            if tls.flush(&self.socket, &mut self.written)? {
+                self.head_end = self.written;
+            }
+            if first < data.len() {
+                tls.queue(&data[first..])?;
+            }
+            return self.flush();
         }
+        self.head_end = self.written + head as u64;
         let written = self.write(data)?;
         self.unsent.extend(&data[written..]);
         Ok(written == data.len())
@@ -109,7 +122,11 @@ impl Connection {
     /// Sends what was left; true when nothing is.
     pub(super) fn flush(&mut self) -> Result<bool, Errno> {
         if let Some(tls) = &mut self.tls {
-            return tls.flush(&self.socket, &mut self.written);
+            let all = tls.flush(&self.socket, &mut self.written)?;
+            if all {
+                self.head_end = self.head_end.min(self.written);
+            }
+            return Ok(all);
         }
         while !self.unsent.is_empty() {
             let mut unsent = std::mem::take(&mut self.unsent);
@@ -133,6 +150,11 @@ impl Connection {
             Err(Errno::AGAIN | Errno::INTR) => Ok(0),
             Err(errno) => Err(errno),
         }
+    }
+
+    /// Whether the kernel has the whole head of the present request.
+    pub(super) fn head_is_out(&self) -> bool {
+        self.head_end <= self.written
     }
 
     /// Reads into `buffer`; `None` when nothing is there now, 0 at the server's close.

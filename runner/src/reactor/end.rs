@@ -111,11 +111,8 @@ impl Reactor {
         let closed = matches!(failure.kind, FailureKind::Reset | FailureKind::Closed);
         let unwritten = closed && call.aborted.is_none() && call.is_unwritten();
         let retry = call.may_retry(&failure);
-        if closed {
-            self.take_back_unsent(id, connection);
-        }
         if let Some(connection) = connection {
-            self.connections.remove(connection);
+            self.part_with(id, connection, now);
         }
         let Some(call) = self.calls.get_mut(id) else { return };
         if unwritten || retry {
@@ -125,23 +122,6 @@ impl Reactor {
         }
         call.failure = Some(failure);
         self.end(id, now);
-    }
-
-    /// A request that was written but never acknowledged before the server's kernel closed the connection has not been
-    /// sent: no server has seen it. (A close carries the acknowledgement of all that was received.)
-    fn take_back_unsent(&mut self, id: CallId, connection: Option<ConnectionId>) {
-        let Some(call) = self.calls.get_mut(id) else { return };
-        let Some(connection) = connection.and_then(|connection| self.connections.get(connection)) else {
-            return;
-        };
-        let (Some((_, written)), None) = (call.exchange.written, call.exchange.first_byte) else { return };
-        if crate::ffi::bytes_acknowledged(&connection.socket)
-            .is_some_and(|acknowledged| acknowledged < written)
-        {
-            call.exchange.written = None;
-            call.sent -= 1;
-            self.count_sent(self.sent_total - 1);
-        }
     }
 
     /// No more of the call will come.
@@ -202,7 +182,7 @@ impl Reactor {
         }
         call.truncated = call.head.is_some();
         if let Some(connection) = call.connection.take() {
-            self.connections.remove(connection);
+            self.part_with(id, connection, now);
         }
         self.end(id, now);
     }

@@ -96,6 +96,14 @@ impl Engine {
         self.driven.load(Ordering::Relaxed)
     }
 
+    /// Waits until it is known of each request that was cut off whether it arrived: a second at most, mostly not at all.
+    /// Before the statistics are taken for the last time.
+    pub fn settle(&self) {
+        while !self.lock().settle(Instant::now()) {
+            thread::sleep(PATIENCE);
+        }
+    }
+
     /// What was recorded since the last time it was taken.
     pub fn take_statistics(&self) -> Statistics {
         self.lock().take_statistics()

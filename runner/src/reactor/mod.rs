@@ -22,6 +22,7 @@ pub mod failure;
 pub mod request;
 pub mod response;
 
+mod arrival;
 mod call;
 mod connection;
 mod deadlines;
@@ -154,6 +155,7 @@ pub struct Reactor {
     surplus: std::collections::VecDeque<(Instant, ConnectionId)>,
     resolver: Resolver,
     deadlines: Deadlines,
+    doubts: arrival::Doubts,
     ready: Vec<CallId>,
     statistics: Statistics,
     sent_total: u64,
@@ -186,6 +188,7 @@ impl Reactor {
             resolver: Resolver::new(Arc::clone(&notify)),
             notify,
             deadlines: Deadlines::default(),
+            doubts: arrival::Doubts::default(),
             ready: Vec::new(),
             statistics: Statistics::default(),
             sent_total: 0,
@@ -331,7 +334,8 @@ impl Reactor {
         self.statistics.take()
     }
 
-    /// Requests on the wire so far, redirect hops and retries included.
+    /// Requests on the wire so far, redirect hops and retries included; those of which it is not known yet whether they
+    /// arrived are in it.
     pub fn sent_total(&self) -> u64 {
         self.sent_total
     }

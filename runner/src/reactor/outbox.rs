@@ -28,6 +28,8 @@ struct Held {
     call: CallId,
     connection: ConnectionId,
     bytes: Range<usize>,
+    /// Bytes of the head.
+    head: usize,
 }
 
 impl Reactor {
@@ -47,8 +49,9 @@ impl Reactor {
         let Some(call) = self.calls.get(id) else { return };
         let from = self.outbox.bytes.len();
         http1::encode(&mut self.outbox.bytes, &call.method, &call.target, &call.request, cookies);
-        let held = Held { call: id, connection: connection_id, bytes: from..self.outbox.bytes.len() };
-        self.outbox.held.push(held);
+        let bytes = from..self.outbox.bytes.len();
+        let head = bytes.len() - call.request.body.len();
+        self.outbox.held.push(Held { call: id, connection: connection_id, bytes, head });
         if !self.outbox.corked {
             return self.write_held();
         }
@@ -93,8 +96,12 @@ impl Reactor {
             call.started = now;
         }
         call.exchange.writing = Some(now);
-        match connection.submit(&bytes[held.bytes.clone()]) {
-            Ok(true) => self.mark_sent(held.call, held.connection),
+        let outcome = connection.submit(&bytes[held.bytes.clone()], held.head);
+        if connection.head_is_out() {
+            self.count_head(held.call);
+        }
+        match outcome {
+            Ok(true) => self.mark_written(held.call),
             Ok(false) => {}
             Err(errno) => self.fail(held.call, connection::socket_failure(errno), now),
         }

@@ -44,6 +44,7 @@ impl Reactor {
         let now = Instant::now();
         self.expire(now);
         self.trim_surplus(now);
+        self.look_at_doubts(now);
         self.set_timer();
         false
     }
@@ -144,7 +145,7 @@ impl Reactor {
         let Some(call) = self.calls.get_mut(call_id) else { return };
         if call.exchange.first_byte.is_none() {
             call.exchange.first_byte = Some(now);
-            if let Some((written, _)) = call.exchange.written {
+            if let Some(written) = call.exchange.written {
                 call.phases.add(Phase::Wait, now - written);
             }
         }
@@ -319,7 +320,7 @@ impl Reactor {
 
     /// Programs the timer for the nearest deadline, if that is nearer than what it is set to.
     pub(super) fn set_timer(&mut self) {
-        if let Some(next) = self.deadlines.next() {
+        if let Some(next) = [self.deadlines.next(), self.doubts.look_at()].into_iter().flatten().min() {
             self.set_timer_for(next);
         }
     }

@@ -88,6 +88,7 @@ impl Reactor {
                 unsent: VecDeque::new(),
                 input: Vec::new(),
                 written: 0,
+                head_end: 0,
                 reused: false,
                 idle_since: None,
             });
@@ -206,22 +207,35 @@ impl Reactor {
             .calls
             .get(call)
             .is_some_and(|c| c.exchange.writing.is_some() && c.exchange.written.is_none());
+        if !pending {
+            return;
+        }
         // An error is left to the reading side: the server may have replied before it closed.
-        if pending && matches!(connection.flush(), Ok(true)) {
-            self.mark_sent(call, id);
+        let outcome = connection.flush();
+        if connection.head_is_out() {
+            self.count_head(call);
+        }
+        if matches!(outcome, Ok(true)) {
+            self.mark_written(call);
         }
     }
 
-    pub(super) fn mark_sent(&mut self, id: CallId, connection: ConnectionId) {
-        let now = Instant::now();
-        let written = self.connections.get(connection).map_or(0, |connection| connection.written);
-        if let Some(call) = self.calls.get_mut(id) {
-            call.exchange.written = Some((now, written));
+    /// A request counts as sent once its head is out.
+    pub(super) fn count_head(&mut self, id: CallId) {
+        if let Some(call) = self.calls.get_mut(id).filter(|call| !call.exchange.counted) {
+            call.exchange.counted = true;
             call.sent += 1;
+            self.count_sent(self.sent_total + 1);
+        }
+    }
+
+    pub(super) fn mark_written(&mut self, id: CallId) {
+        let now = Instant::now();
+        if let Some(call) = self.calls.get_mut(id) {
+            call.exchange.written = Some(now);
             if let Some(writing) = call.exchange.writing {
                 call.phases.add(Phase::Send, now - writing);
             }
-            self.count_sent(self.sent_total + 1);
             self.arm_read(id);
         }
     }

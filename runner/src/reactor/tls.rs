@@ -17,6 +17,9 @@ pub(super) struct Tls {
     session: ClientConnection,
 }
 
+/// How much plain text goes into one record.
+pub(super) const RECORD: usize = 16 * 1024;
+
 /// What of the handshake is left to do.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Handshake {

@@ -48,6 +48,7 @@ impl Crowd {
         let seen = Arc::new(Seen::default());
         let [statistics, sent, refused, ended] = [(); 4].map(|()| Arc::clone(&seen));
         let hooks = Hooks {
+            settle: Box::new(|| ()),
             take_statistics: Box::new(move || statistics.statistics.lock().unwrap().take()),
             sent_total: Box::new(move || sent.sent.load(Ordering::Relaxed)),
             lease: Box::new(|_| ()),

@@ -12,7 +12,7 @@ use super::super::{Wake, tls};
 use super::{Bench, OK, serve};
 
 /// A server for `127.0.0.1` and a client's configuration that trusts it.
-fn serve_tls(
+pub(super) fn serve_tls(
     handle: impl Fn(StreamOwned<ServerConnection, TcpStream>) + Send + Sync + 'static,
 ) -> (String, RootCertStore) {
     let pair = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).unwrap();

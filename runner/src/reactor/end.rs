@@ -11,7 +11,7 @@ use super::request::Target;
 use super::{Abort, CallId, ConnectionId, Leave, Reactor, Record, Verdict, session};
 
 /// How long a user keeps more than one connection to a host after it last needed them.
-const KEEP_SURPLUS: Duration = Duration::from_secs(5);
+pub(super) const KEEP_SURPLUS: Duration = Duration::from_secs(5);
 
 impl Reactor {
     /// The last byte of a reply is there: the connection is free, and the call goes on to its next hop or ends.

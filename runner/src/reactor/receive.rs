@@ -9,6 +9,7 @@ use rustix::time::{Itimerspec, TimerfdTimerFlags, Timespec, timerfd_settime};
 use slotmap::KeyData;
 
 use super::call::ReplyState;
+use super::end::KEEP_SURPLUS;
 use super::failure::{Failure, FailureKind};
 use super::http1::{self, Body};
 use super::request::Target;
@@ -320,7 +321,10 @@ impl Reactor {
 
     /// Programs the timer for the nearest deadline, if that is nearer than what it is set to.
     pub(super) fn set_timer(&mut self) {
-        if let Some(next) = [self.deadlines.next(), self.doubts.look_at()].into_iter().flatten().min() {
+        let surplus = self.surplus.front().map(|(since, _)| *since + KEEP_SURPLUS);
+        if let Some(next) =
+            [self.deadlines.next(), self.doubts.look_at(), surplus].into_iter().flatten().min()
+        {
             self.set_timer_for(next);
         }
     }

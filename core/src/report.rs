@@ -86,6 +86,10 @@ pub struct Figures {
     pub bytes_received: u64,
     /// Times of finished calls.
     pub latency_ms: Latency,
+    /// Times of the same calls since the intended start of their iterations: longer by how late each began. Absent where
+    /// no call had an intended start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since_intended_ms: Option<Latency>,
 }
 
 /// Times in milliseconds; `null` where nothing finished.

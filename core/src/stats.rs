@@ -49,6 +49,8 @@ pub struct Sample<'a> {
     pub retried: u32,
     /// The body was left unread in part.
     pub truncated: bool,
+    /// How late the iteration that it belongs to began; `None` if that had no intended start.
+    pub late: Option<Duration>,
 }
 
 /// What a call counts as.
@@ -125,6 +127,10 @@ impl Statistics {
         }
         row.requests = row.requests.saturating_add(1);
         row.truncated = row.truncated.saturating_add(u64::from(sample.truncated));
+        if sample.late.is_some() || row.since_intended().is_some() {
+            let since = sample.latency.saturating_add(sample.late.unwrap_or_default());
+            row.since_intended_mut().record(micros_of(since));
+        }
         let times = row.times_mut(sample.status, sample.outcome != Outcome::Success);
         times.bytes_received = times.bytes_received.saturating_add(sample.bytes_received);
         times.latency.record(micros_of(sample.latency));

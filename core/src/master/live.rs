@@ -96,6 +96,7 @@ mod tests {
                     sent: 1,
                     retried: 0,
                     truncated: false,
+                    late: None,
                 });
             }
             live.add(Tick::from_micros(at * 1_000_000), &statistics);

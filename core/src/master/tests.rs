@@ -61,6 +61,7 @@ pub(super) fn calls(milliseconds: &[u64]) -> Statistics {
             sent: 1,
             retried: 0,
             truncated: false,
+            late: None,
         });
     }
     statistics

@@ -56,6 +56,7 @@ impl Figures {
             rps: if 0.0 < seconds { row.requests as f64 / seconds } else { 0.0 },
             bytes_received: row.bytes_received,
             latency_ms: Latency::of(&row.latency()),
+            since_intended_ms: row.since_intended().map(Latency::of),
         }
     }
 }

@@ -66,6 +66,7 @@ fn measured(calls: u32) -> Measurement {
             sent: 1,
             retried: 0,
             truncated: false,
+            late: None,
         });
     }
     Measurement { statistics, ..Measurement::default() }

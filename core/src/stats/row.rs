@@ -2,6 +2,8 @@
 //!
 //! Never grows its own texts; they come bounded. Start at [`Row`].
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 
 use super::bounded::{Counts, Known, cut};
@@ -98,6 +100,9 @@ pub struct Row {
     times: Vec<Times>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     phases: Vec<(Phase, Histogram)>,
+    /// Of all finished calls; `None` is as the latency.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    since_intended: Option<Histogram>,
     #[serde(default, skip_serializing_if = "Counts::is_empty")]
     pub(super) errors: Counts,
 }
@@ -118,6 +123,7 @@ impl Row {
             bytes_received: 0,
             times: Vec::new(),
             phases: Vec::new(),
+            since_intended: None,
             errors: Counts::default(),
         }
     }
@@ -137,6 +143,13 @@ impl Row {
         let mut all = Histogram::new(Histogram::LATENCY);
         self.times.iter().for_each(|times| all.merge(&times.latency));
         all
+    }
+
+    /// Times of all finished calls since the intended start: the latency, and how late the call's iteration began. A
+    /// call without an intended start was in time, so that this counts the same calls as [`Row::latency`]. `None` if no
+    /// call had one.
+    pub fn since_intended(&self) -> Option<&Histogram> {
+        self.since_intended.as_ref()
     }
 
     /// Replies by their status code, rising.
@@ -166,6 +179,14 @@ impl Row {
 
     pub(super) fn is_empty(&self) -> bool {
         self.requests == 0 && self.sent == 0 && self.aborted == 0
+    }
+
+    /// For one more finished call, which is not among the times yet.
+    pub(super) fn since_intended_mut(&mut self) -> &mut Histogram {
+        if self.since_intended.is_none() {
+            self.since_intended = Some(self.latency());
+        }
+        self.since_intended.as_mut().expect("made above")
     }
 
     pub(super) fn phase_mut(&mut self, phase: Phase) -> &mut Histogram {
@@ -204,6 +225,11 @@ impl Row {
             (&mut self.bytes_received, other.bytes_received),
         ] {
             *mine = mine.saturating_add(theirs);
+        }
+        // Before the times, which it may begin with.
+        if self.since_intended.is_some() || other.since_intended.is_some() {
+            let theirs = other.since_intended().map_or_else(|| Cow::Owned(other.latency()), Cow::Borrowed);
+            self.since_intended_mut().merge(&theirs);
         }
         for theirs in &other.times {
             let mine = self.times_mut(theirs.status, theirs.failed);

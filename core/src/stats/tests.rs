@@ -15,6 +15,7 @@ const OK: Sample<'static> = Sample {
     sent: 1,
     retried: 0,
     truncated: false,
+    late: None,
 };
 
 fn over_the_wire(statistics: &Statistics) -> Statistics {
@@ -114,15 +115,35 @@ fn a_key_of_other_statistics_is_no_danger() {
     assert_eq!(statistics.rows()[0].name, "/");
 }
 
-/// Name, method, latency, status, outcome and requests sent.
-type Drawn = (u8, u8, u64, Option<u16>, u8, u32);
+#[test]
+fn times_since_the_intended_start_count_every_call_of_their_row() {
+    let milliseconds = Duration::from_millis;
+    let mut statistics = Statistics::default();
+    statistics.record(&OK);
+    assert!(statistics.total().since_intended().is_none());
+    statistics.record(&Sample { late: Some(milliseconds(40)), ..OK });
+    statistics.record(&Sample { late: Some(Duration::ZERO), ..OK });
+    statistics.record(&Sample { outcome: Outcome::Aborted, late: Some(milliseconds(90)), ..OK });
+    statistics.record(&Sample { name: "/unmarked", latency: milliseconds(7), ..OK });
+    let total = over_the_wire(&statistics).total();
+    let (latency, since) = (total.latency(), total.since_intended().unwrap().clone());
+    assert_eq!((latency.count(), since.count()), (4, 4));
+    let ok = OK.latency.as_micros() as u64;
+    assert_eq!(since.sum(), latency.sum() + 40_000);
+    assert_eq!(since.max(), Some(ok + 40_000));
+    assert!(statistics.rows()[1].since_intended().is_none());
+}
+
+/// Name, method, latency, status, outcome, requests sent, and how late its iteration began.
+type Drawn = (u8, u8, u64, Option<u16>, u8, u32, Option<u64>);
 
 fn any_sample() -> impl Strategy<Value = Drawn> {
-    (0..5_u8, 0..2_u8, any::<u64>(), prop::option::of(any::<u16>()), 0..5_u8, any::<u32>())
+    let late = prop::option::weighted(0.3, any::<u64>());
+    (0..5_u8, 0..2_u8, any::<u64>(), prop::option::of(any::<u16>()), 0..5_u8, any::<u32>(), late)
 }
 
 fn record(statistics: &mut Statistics, parts: &[Drawn]) {
-    for (name, method, micros, status, outcome, sent) in parts {
+    for (name, method, micros, status, outcome, sent, late) in parts {
         let latency = Duration::from_micros(*micros);
         statistics.record(&Sample {
             name: &format!("/{name}"),
@@ -137,6 +158,7 @@ fn record(statistics: &mut Statistics, parts: &[Drawn]) {
                 _ => Outcome::Success,
             },
             sent: *sent,
+            late: late.map(Duration::from_micros),
             ..OK
         });
     }
@@ -171,6 +193,8 @@ proptest! {
         }
         prop_assert_eq!(&merged, &whole);
         prop_assert_eq!(&over_the_wire(&merged), &whole);
-        prop_assert_eq!(merged.total().requests, merged.total().latency().count());
+        let total = merged.total();
+        prop_assert_eq!(total.requests, total.latency().count());
+        prop_assert!(total.since_intended().is_none_or(|since| since.count() == total.requests));
     }
 }

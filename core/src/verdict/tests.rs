@@ -19,6 +19,7 @@ fn statistics(calls: &[(u64, Call<'_>)]) -> Statistics {
             sent: 1,
             retried: 0,
             truncated: false,
+            late: None,
         });
     }
     statistics

@@ -184,6 +184,7 @@ impl Process {
                 sent: 1,
                 retried: 0,
                 truncated: false,
+                late: None,
             };
             self.statistics.record(&sample);
             self.recorded.record(&sample);

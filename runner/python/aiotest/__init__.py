@@ -5,9 +5,19 @@ Users are written here, in Python; everything that happens once per request happ
 """
 
 from aiotest import events
+from aiotest._native import intended_start
 from aiotest.client import ClientSession, ClientTimeout
 from aiotest.log import logger
 from aiotest.shape import LoadUserShape
 from aiotest.user import AsyncHttpUser, User
 
-__all__ = ["AsyncHttpUser", "ClientSession", "ClientTimeout", "LoadUserShape", "User", "events", "logger"]
+__all__ = [
+    "AsyncHttpUser",
+    "ClientSession",
+    "ClientTimeout",
+    "LoadUserShape",
+    "User",
+    "events",
+    "intended_start",
+    "logger",
+]

@@ -27,6 +27,7 @@ __all__ = [
     "Runner",
     "Step",
     "UserScope",
+    "intended_start",
     "loop_turn",
     "record",
     "refusal",
@@ -536,6 +537,25 @@ class UserScope:
         """Cut the open calls; they count as aborted, not as failures, and tasks waiting for them are
         cancelled.
         """
+
+def intended_start(at: float) -> None:
+    """Say that what follows in this task was to begin at `at`, in the loop's time (`loop.time()`).
+
+    Calls that follow, here and in tasks made from here, are recorded with their service time as always and,
+    beside it, with their time since the intended start: longer by how late this call came. A slow target
+    holds up whoever waits for it, and what was to be sent meanwhile; only the second time shows the latter.
+    An overridden `start` that keeps to a schedule says so at the beginning of each iteration:
+
+        at = loop.time()
+        while True:
+            at += 0.01
+            await asyncio.sleep(at - loop.time())
+            aiotest.intended_start(at)
+            await self.jobs[0](self)
+
+    A call without an intended start counts as in time beside others of its name that have one. Raises:
+    `ValueError` if `at` is no time.
+    """
 
 def record(method: str, name: str, response_time: float, length: int, error: str | None = None) -> None:
     """Count a call of a custom client: `response_time` in ms, `length` in bytes, `error` `None` for a

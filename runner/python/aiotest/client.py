@@ -39,6 +39,10 @@ users.
 """
 
 
+_lateness: ContextVar[float | None] = ContextVar("lateness", default=None)
+"""How many seconds late the present iteration began; `intended_start` sets it."""
+
+
 class RequestInfo(NamedTuple):
     """What was asked for, as aiohttp's class of that name."""
 

@@ -22,6 +22,7 @@ mod driver;
 mod errors;
 mod exchange;
 mod ffi;
+mod intended;
 mod leaving;
 mod notify;
 mod options;
@@ -54,6 +55,7 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<step::Step>()?;
     module.add_class::<timeout::ClientTimeout>()?;
     module.add_function(wrap_pyfunction!(loop_turn, module)?)?;
+    module.add_function(wrap_pyfunction!(intended::intended_start, module)?)?;
     module.add_function(wrap_pyfunction!(record, module)?)?;
     module.add_function(wrap_pyfunction!(take_statistics_json, module)?)?;
     // asyncio takes an object for a coroutine if it is registered as one; a Future-like would never be sent into.
@@ -67,13 +69,21 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
 /// Records what a client of the scenario's own has measured.
 #[pyfunction]
 #[pyo3(signature = (method, name, response_time, length, error=None))]
-fn record(method: &str, name: &str, response_time: f64, length: u64, error: Option<&str>) -> PyResult<()> {
+fn record(
+    py: Python<'_>,
+    method: &str,
+    name: &str,
+    response_time: f64,
+    length: u64,
+    error: Option<&str>,
+) -> PyResult<()> {
     let latency = Duration::try_from_secs_f64(response_time / 1000.0).map_err(|_| {
         pyo3::exceptions::PyValueError::new_err(format!(
             "response_time must be a number of milliseconds, 0 or more, not {response_time}"
         ))
     })?;
-    engine().lock().record_custom(method, name, latency, length, error);
+    let late = intended::lateness(py)?;
+    engine().lock().record_custom(method, name, latency, length, error, late);
     Ok(())
 }
 

@@ -16,7 +16,7 @@ use super::scope::{Scope, UserScope};
 use super::step::Step;
 use super::target::Targets;
 use super::timeout::{self, ClientTimeout};
-use super::{driver, errors, notify};
+use super::{driver, errors, intended, notify};
 use crate::reactor::engine::engine;
 use crate::reactor::request::{HeaderBlock, Request, Timeouts};
 use crate::reactor::{Leave, SessionId};
@@ -81,6 +81,7 @@ impl ClientSession {
             redirects: options.redirects(method.follows),
             timeouts: options.timeouts.unwrap_or(session.timeouts),
             read_ahead: session.read_ahead,
+            late: intended::lateness(py)?,
         };
         let raise_for_status = options.raise_for_status.unwrap_or(session.raise_for_status);
         let scope = session.scope.clone();

@@ -232,6 +232,7 @@ impl Reactor {
             sent: call.sent,
             retried: call.retried,
             truncated: call.truncated,
+            late: call.request.late,
         });
         call.record = Some(Record {
             name: Arc::clone(&call.name),
@@ -253,6 +254,7 @@ impl Reactor {
         latency: Duration,
         length: u64,
         error: Option<&str>,
+        late: Option<Duration>,
     ) {
         self.statistics.record(&Sample {
             name,
@@ -265,6 +267,7 @@ impl Reactor {
             sent: 1,
             retried: 0,
             truncated: false,
+            late,
         });
         self.count_sent(self.sent_total + 1);
     }

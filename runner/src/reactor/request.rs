@@ -223,4 +223,6 @@ pub struct Request {
     pub timeouts: Timeouts,
     /// Bytes of the body that are read ahead of the scenario.
     pub read_ahead: usize,
+    /// How late the iteration that the call belongs to began, if that had an intended start.
+    pub late: Option<Duration>,
 }

@@ -47,6 +47,7 @@ impl Bench {
             redirects: 10,
             timeouts: Timeouts { total: Some(Duration::from_secs(10)), ..Timeouts::default() },
             read_ahead: 64 * 1024,
+            late: None,
         }
     }
 

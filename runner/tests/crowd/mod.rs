@@ -125,6 +125,7 @@ impl Seen {
                 sent: 1,
                 retried: 0,
                 truncated: false,
+                late: None,
             });
         }
     }

@@ -102,6 +102,15 @@ pub(super) fn new(
             ([name, method, ("code", code.as_str()), ("outcome", *outcome)], *latency)
         }),
     )?;
+    histograms(
+        encoder,
+        (
+            "aiotest_request_since_intended_seconds",
+            "From the intended start of a call's iteration to the call's last byte.",
+        ),
+        bounds,
+        rows(figures).filter_map(|row| Some((named(row), row.since_intended()?))),
+    )?;
     let none: [(&str, &str); 0] = [];
     let live: u32 = figures.nodes.iter().map(|node| node.users).sum();
     for (family, value) in [

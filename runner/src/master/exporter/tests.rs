@@ -32,6 +32,7 @@ fn statistics() -> Statistics {
         sent: 1,
         retried: 0,
         truncated: false,
+        late: None,
     };
     let mut statistics = Statistics::default();
     statistics.record(&ok);

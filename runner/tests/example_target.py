@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +12,9 @@ from typing import Any
 
 HOUSE = Path(__file__).resolve().parent.parent.parent
 BINARY = HOUSE / ".cache/bin/aiotest-example-target"
+
+received: list[int] = []
+"""How many requests each target of the present test had received when it ended."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +30,14 @@ class Target:
             counts: dict[str, Any] = json.load(reply)
         return counts
 
+    def settled(self) -> int:
+        """How many requests it has received, once every connection to it is closed and so read to its end."""
+        until = time.monotonic() + 5
+        while (counts := self.counts())["connections"]["open"] and time.monotonic() < until:
+            time.sleep(0.02)
+        total: int = counts["total"]
+        return total
+
 
 @contextmanager
 def running_target() -> Iterator[Target]:
@@ -36,4 +48,6 @@ def running_target() -> Iterator[Target]:
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         addresses = json.loads(process.stdout.readline())
-        yield Target(f"http://{addresses['target']}", f"http://{addresses['control']}")
+        target = Target(f"http://{addresses['target']}", f"http://{addresses['control']}")
+        yield target
+        received.append(target.settled())

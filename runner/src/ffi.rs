@@ -75,3 +75,21 @@ pub(crate) fn tcp_state(socket: &OwnedFd) -> Option<TcpState> {
     let acknowledged = info.tcpi_bytes_acked.saturating_sub(1);
     Some(TcpState { acknowledged, closed_by_peer: CLOSED_BY_PEER.contains(&info.tcpi_state) })
 }
+
+/// Has a socket take its local port from `first` to `last`; 0 and 0 takes that limit off. False where the kernel does not
+/// know the option (before Linux 6.3).
+pub(crate) fn limit_local_ports(socket: &OwnedFd, first: u16, last: u16) -> bool {
+    const IP_LOCAL_PORT_RANGE: libc::c_int = 51;
+    let range = u32::from(last) << 16 | u32::from(first);
+    // SAFETY: the descriptor is open as long as it is borrowed; the kernel reads the four bytes of `range`.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::IPPROTO_IP,
+            IP_LOCAL_PORT_RANGE,
+            (&raw const range).cast(),
+            size_of::<u32>() as libc::socklen_t,
+        )
+    };
+    result == 0
+}

@@ -11,6 +11,7 @@ use rustix::io::Errno;
 use rustix::net::{self, AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, ipproto, sockopt};
 
 use super::failure::{Failure, FailureKind};
+use super::ports::Ports;
 use super::request::Authority;
 use super::tls::{self, Tls};
 use super::{CallId, SessionId};
@@ -49,14 +50,14 @@ pub(super) struct Connecting {
 }
 
 /// Begins a handshake with `address`; the socket becomes writable at its end.
-pub(super) fn connect(address: SocketAddr) -> Result<OwnedFd, Failure> {
+pub(super) fn connect(address: SocketAddr, ports: &mut Ports) -> Result<OwnedFd, Failure> {
     let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
     let socket = net::socket_with(family, SocketType::STREAM, flags, Some(ipproto::TCP))
         .map_err(|errno| connect_failure(errno, address))?;
     // A request is one write; without this its last segment may wait for an acknowledgement.
     sockopt::set_tcp_nodelay(&socket, true).map_err(|errno| connect_failure(errno, address))?;
-    match net::connect(&socket, &address) {
+    match ports.connect(&socket, &address) {
         Ok(()) | Err(Errno::INPROGRESS) => Ok(socket),
         Err(errno) => Err(connect_failure(errno, address)),
     }

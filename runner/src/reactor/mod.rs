@@ -30,6 +30,7 @@ mod end;
 mod http1;
 mod jar;
 mod outbox;
+mod ports;
 mod receive;
 mod resolver;
 mod send;
@@ -43,6 +44,7 @@ use connection::Connection;
 use deadlines::Deadlines;
 use failure::Failure;
 use outbox::Outbox;
+use ports::Ports;
 use request::{Request, Target};
 use resolver::Resolver;
 use response::Head;
@@ -154,6 +156,7 @@ pub struct Reactor {
     /// Connections that a user has beyond its first to a host, with the time they became idle.
     surplus: std::collections::VecDeque<(Instant, ConnectionId)>,
     resolver: Resolver,
+    ports: Ports,
     deadlines: Deadlines,
     doubts: arrival::Doubts,
     ready: Vec<CallId>,
@@ -186,6 +189,7 @@ impl Reactor {
             sessions: SlotMap::with_key(),
             surplus: std::collections::VecDeque::new(),
             resolver: Resolver::new(Arc::clone(&notify)),
+            ports: Ports::of_this_machine(),
             notify,
             deadlines: Deadlines::default(),
             doubts: arrival::Doubts::default(),

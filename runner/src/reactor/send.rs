@@ -70,7 +70,7 @@ impl Reactor {
         let (authority, session) = (Arc::clone(&call.target.authority), call.request.session);
         let mut last = Failure::new(FailureKind::NameNotFound, "the name has no address");
         while let Some(address) = addresses.pop_front() {
-            let socket = match connection::connect(address) {
+            let socket = match connection::connect(address, &mut self.ports) {
                 Ok(socket) => socket,
                 Err(failure) => {
                     last = failure;

@@ -223,7 +223,7 @@ impl ClientSession {
         };
         let scope = imported!(py, "aiotest.client", "current_scope")?.call_method0("get")?;
         let scope = scope.cast::<UserScope>().ok().map(|scope| scope.borrow().scope());
-        let id = engine().lock().open_session();
+        let id = engine().lock().open_session(None);
         if let Some(target) = targets.base() {
             cookies::keep(id, target, &pairs);
         }

@@ -59,7 +59,7 @@ fn arrived(state: Option<TcpState>, head_end: u64) -> Option<bool> {
 impl Reactor {
     /// Closes the connection of a call that ends here, and counts its request as sent only if it has arrived.
     pub(super) fn part_with(&mut self, id: CallId, connection: ConnectionId, now: Instant) {
-        let Some(connection) = self.connections.remove(connection) else { return };
+        let Some(connection) = self.take_out(connection) else { return };
         let Some(call) = self.calls.get_mut(id) else { return };
         if !call.exchange.counted || call.exchange.first_byte.is_some() {
             return;

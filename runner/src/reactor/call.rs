@@ -8,6 +8,7 @@ use bytes::BytesMut;
 
 use super::failure::{Failure, FailureKind};
 use super::http1::Body;
+use super::pool::Queued;
 use super::request::{Request, Target};
 use super::response::Head;
 use super::{Abort, ConnectionId, Record, Verdict, Wake};
@@ -21,6 +22,10 @@ pub(super) struct Call {
     pub(super) hops: u32,
     pub(super) name: Arc<str>,
     pub(super) started: Instant,
+    /// Where it stands among its session's calls.
+    pub(super) place: usize,
+    /// It waits for a connection of a pool that has none to spare.
+    pub(super) queued: Option<Box<Queued>>,
     pub(super) connection: Option<ConnectionId>,
     pub(super) exchange: Exchange,
     pub(super) head: Option<Arc<Head>>,
@@ -109,6 +114,8 @@ impl Call {
             hops: 0,
             name,
             started,
+            place: 0,
+            queued: None,
             connection: None,
             exchange: Exchange::default(),
             head: None,

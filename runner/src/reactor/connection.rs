@@ -1,4 +1,4 @@
-//! One socket of a user, from connecting to idle, and the system calls on it. Decides nothing: `send` and `receive` do.
+//! One socket, from connecting to idle, and the system calls on it. Decides nothing: `send` and `receive` do.
 
 use std::collections::VecDeque;
 use std::io;
@@ -14,13 +14,13 @@ use super::failure::{Failure, FailureKind};
 use super::ports::Ports;
 use super::request::Authority;
 use super::tls::{self, Tls};
-use super::{CallId, SessionId};
+use super::{CallId, PoolId};
 
 /// One connection.
 pub(super) struct Connection {
     pub(super) socket: OwnedFd,
     pub(super) authority: Arc<Authority>,
-    pub(super) session: SessionId,
+    pub(super) pool: PoolId,
     /// The call that uses it; `None`: idle.
     pub(super) call: Option<CallId>,
     /// The TCP handshake is under way, with the addresses left to try.

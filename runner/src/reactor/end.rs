@@ -27,29 +27,13 @@ impl Reactor {
             if reusable {
                 self.park(connection, now);
             } else {
-                self.connections.remove(connection);
+                self.close(connection);
             }
         }
         match reply.next {
             Some(target) => self.follow(id, &reply.head, target, now),
             None => self.end(id, now),
         }
-    }
-
-    /// A connection waits for its user's next call.
-    fn park(&mut self, id: ConnectionId, now: Instant) {
-        let Some(connection) = self.connections.get_mut(id) else { return };
-        let Some(session) = self.sessions.get_mut(connection.session) else {
-            self.connections.remove(id);
-            return;
-        };
-        connection.call = None;
-        connection.reused = true;
-        connection.idle_since = Some(now);
-        if !session.idle.is_empty() {
-            self.surplus.push_back((now, id));
-        }
-        session.idle.push(id);
     }
 
     /// Closes connections that a user has not needed for a while beside another one to the same host: what a `gather`
@@ -63,14 +47,14 @@ impl Reactor {
             let Some(connection) = self.connections.get(id).filter(|c| c.idle_since == Some(since)) else {
                 continue;
             };
-            let Some(session) = self.sessions.get_mut(connection.session) else { continue };
-            let connections = &self.connections;
+            let Some(pool) = self.pools.get(connection.pool) else { continue };
             let alike = |other: &&ConnectionId| {
-                connections.get(**other).is_some_and(|o| session::same(&o.authority, &connection.authority))
+                self.connections
+                    .get(**other)
+                    .is_some_and(|o| session::same(&o.authority, &connection.authority))
             };
-            if 1 < session.idle.iter().filter(alike).count() {
-                session.idle.retain(|idle| *idle != id);
-                self.connections.remove(id);
+            if 1 < pool.idle.iter().filter(alike).count() {
+                self.close_idle(id);
             }
         }
     }
@@ -126,6 +110,9 @@ impl Reactor {
 
     /// No more of the call will come.
     fn end(&mut self, id: CallId, now: Instant) {
+        if self.calls.get(id).is_some_and(|call| call.queued.is_some()) {
+            self.unqueue(id, now);
+        }
         let Some(call) = self.calls.get_mut(id) else { return };
         call.ended = Some(now);
         call.paused = false;
@@ -151,6 +138,7 @@ impl Reactor {
             self.record(id);
         } else if !waits || call.streamed || call.paused {
             self.truncate(id, Instant::now());
+            self.have_waiting_served();
         } else {
             return None;
         }
@@ -162,7 +150,7 @@ impl Reactor {
         let Some(call) = self.calls.get_mut(id) else { return };
         call.truncated = true;
         if let Some(connection) = call.connection.take() {
-            self.connections.remove(connection);
+            self.close(connection);
         }
         self.end(id, now);
     }
@@ -183,6 +171,7 @@ impl Reactor {
         call.truncated = call.head.is_some();
         if let Some(connection) = call.connection.take() {
             self.part_with(id, connection, now);
+            self.have_waiting_served();
         }
         self.end(id, now);
     }
@@ -205,7 +194,10 @@ impl Reactor {
         if let Some(call) = self.calls.remove(id)
             && let Some(session) = self.sessions.get_mut(call.request.session)
         {
-            session.calls.retain(|open| *open != id);
+            session.calls.swap_remove(call.place);
+            if let Some(moved) = session.calls.get(call.place).and_then(|moved| self.calls.get_mut(*moved)) {
+                moved.place = call.place;
+            }
         }
     }
 

@@ -30,6 +30,7 @@ mod end;
 mod http1;
 mod jar;
 mod outbox;
+mod pool;
 mod ports;
 mod receive;
 mod resolver;
@@ -44,6 +45,7 @@ use connection::Connection;
 use deadlines::Deadlines;
 use failure::Failure;
 use outbox::Outbox;
+use pool::Pool;
 use ports::Ports;
 use request::{Request, Target};
 use resolver::Resolver;
@@ -51,8 +53,10 @@ use response::Head;
 use session::Session;
 
 new_key_type! {
-    /// A user's own connections and cookies.
+    /// A user's cookies, with connections of its own or a pool's.
     pub struct SessionId;
+    /// Connections that sessions share.
+    pub struct PoolId;
     /// One call. It carries a generation: the id of a call that is over is answered with nothing, never with another call.
     pub struct CallId;
     struct ConnectionId;
@@ -153,6 +157,9 @@ pub struct Reactor {
     calls: SlotMap<CallId, Call>,
     connections: SlotMap<ConnectionId, Connection>,
     sessions: SlotMap<SessionId, Session>,
+    pools: SlotMap<PoolId, Pool>,
+    /// Pools with waiting calls in which something became free.
+    freed: Vec<PoolId>,
     /// Connections that a user has beyond its first to a host, with the time they became idle.
     surplus: std::collections::VecDeque<(Instant, ConnectionId)>,
     resolver: Resolver,
@@ -187,6 +194,8 @@ impl Reactor {
             calls: SlotMap::with_key(),
             connections: SlotMap::with_key(),
             sessions: SlotMap::with_key(),
+            pools: SlotMap::with_key(),
+            freed: Vec::new(),
             surplus: std::collections::VecDeque::new(),
             resolver: Resolver::new(Arc::clone(&notify)),
             ports: Ports::of_this_machine(),
@@ -210,26 +219,22 @@ impl Reactor {
         Ok(rustix::io::fcntl_dupfd_cloexec(&self.epoll, 0)?)
     }
 
-    /// Opens a user's session: no connection yet, no cookie.
-    pub fn open_session(&mut self) -> SessionId {
-        self.sessions.insert(Session::default())
+    /// Opens a user's session, with connections of its own or a pool's: no connection yet, no cookie.
+    pub fn open_session(&mut self, pool: Option<PoolId>) -> SessionId {
+        let pool = pool.unwrap_or_else(|| self.pools.insert(Pool::default()));
+        self.sessions.insert(Session::of(pool))
     }
 
-    /// Closes a session's connections; calls still open on it are aborted as cancelled.
+    /// Closes a session and its own connections, while a pool's stay; calls still open on it are aborted as cancelled.
     pub fn close_session(&mut self, session: SessionId) {
         let Some(open) = self.sessions.get(session).map(|session| session.calls.clone()) else { return };
         for id in open {
-            let waited_for = self.calls.get(id).is_some_and(|call| call.wake.is_some());
-            self.abort(id, Abort::Cancelled);
-            if waited_for {
-                self.ready.push(id);
-                let _ = rustix::io::write(&*self.notify, &1_u64.to_ne_bytes());
-            }
+            self.cut(id);
         }
-        if let Some(session) = self.sessions.remove(session) {
-            for connection in session.idle {
-                self.connections.remove(connection);
-            }
+        if let Some(session) = self.sessions.remove(session)
+            && self.pools.get(session.pool).is_some_and(|pool| pool.shared.is_none())
+        {
+            self.close_pool(session.pool);
         }
     }
 
@@ -257,6 +262,7 @@ impl Reactor {
         let session = request.session;
         let id = self.calls.insert(Call::new(request, name, now));
         if let Some(session) = self.sessions.get_mut(session) {
+            self.calls[id].place = session.calls.len();
             session.calls.push(id);
         }
         self.dispatch(id, now);

@@ -39,6 +39,7 @@ impl Reactor {
         for event in events.iter() {
             self.handle_event(event.data.u64(), event.flags);
         }
+        self.serve_waiting();
         if count == room {
             return true;
         }
@@ -46,6 +47,7 @@ impl Reactor {
         self.expire(now);
         self.trim_surplus(now);
         self.look_at_doubts(now);
+        self.serve_waiting();
         self.set_timer();
         false
     }
@@ -141,7 +143,7 @@ impl Reactor {
         let Some(connection) = self.connections.get_mut(id) else { return };
         let Some(call_id) = connection.call else {
             // Bytes that nobody asked for: the connection cannot be trusted to be in step.
-            return self.drop_idle(id);
+            return self.close_idle(id);
         };
         let Some(call) = self.calls.get_mut(call_id) else { return };
         if call.exchange.first_byte.is_none() {
@@ -285,7 +287,7 @@ impl Reactor {
 
     fn on_close(&mut self, id: ConnectionId, now: Instant) {
         let Some(call_id) = self.connections.get(id).and_then(|connection| connection.call) else {
-            return self.drop_idle(id);
+            return self.close_idle(id);
         };
         let Some(call) = self.calls.get_mut(call_id) else { return };
         match &mut call.exchange.reply {
@@ -307,15 +309,7 @@ impl Reactor {
     fn on_error(&mut self, id: ConnectionId, failure: Failure, now: Instant) {
         match self.connections.get(id).and_then(|connection| connection.call) {
             Some(call) => self.fail(call, failure, now),
-            None => self.drop_idle(id),
-        }
-    }
-
-    fn drop_idle(&mut self, id: ConnectionId) {
-        if let Some(connection) = self.connections.remove(id)
-            && let Some(session) = self.sessions.get_mut(connection.session)
-        {
-            session.idle.retain(|idle| *idle != id);
+            None => self.close_idle(id),
         }
     }
 

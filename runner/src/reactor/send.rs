@@ -12,18 +12,28 @@ use slotmap::Key;
 use super::call::Exchange;
 use super::connection::{self, Connecting, Connection};
 use super::failure::{Failure, FailureKind};
+use super::pool::Room;
 use super::resolver::Lookup;
 use super::tls::{self, Handshake, Tls};
-use super::{CallId, ConnectionId, Reactor, session};
+use super::{CallId, ConnectionId, PoolId, Reactor};
 
 impl Reactor {
     /// Puts the present hop of a call on its way.
     pub(super) fn dispatch(&mut self, id: CallId, now: Instant) {
         let Some(call) = self.calls.get_mut(id) else { return };
         call.exchange = Exchange::default();
+        let pool = self.pool_of(id);
+        if self.has_queue(pool) {
+            return self.queue(id, pool, now);
+        }
+        self.go_on(id, pool, now);
+    }
+
+    /// The present hop goes out on an idle connection of `pool`, or on a new one.
+    pub(super) fn go_on(&mut self, id: CallId, pool: PoolId, now: Instant) {
+        let Some(call) = self.calls.get(id) else { return };
         let authority = Arc::clone(&call.target.authority);
-        let session = call.request.session;
-        if let Some(connection) = self.take_idle(session, &authority) {
+        if let Some(connection) = self.take_idle(pool, &authority) {
             return self.send(id, connection, now);
         }
         match self.resolver.lookup(id, &authority.host, authority.port, now) {
@@ -51,23 +61,20 @@ impl Reactor {
         }
     }
 
-    fn take_idle(
-        &mut self,
-        id: super::SessionId,
-        authority: &super::request::Authority,
-    ) -> Option<ConnectionId> {
-        let idle = &mut self.sessions.get_mut(id)?.idle;
-        let connections = &self.connections;
-        let position = idle.iter().rposition(|connection| {
-            connections.get(*connection).is_some_and(|c| session::same(&c.authority, authority))
-        })?;
-        Some(idle.remove(position))
+    fn pool_of(&self, id: CallId) -> PoolId {
+        let session = self.calls.get(id).and_then(|call| self.sessions.get(call.request.session));
+        session.map_or_else(PoolId::null, |session| session.pool)
     }
 
     /// Opens a connection to the first address that takes one.
     pub(super) fn connect(&mut self, id: CallId, mut addresses: VecDeque<SocketAddr>, now: Instant) {
         let Some(call) = self.calls.get(id) else { return };
-        let (authority, session) = (Arc::clone(&call.target.authority), call.request.session);
+        let (authority, pool) = (Arc::clone(&call.target.authority), self.pool_of(id));
+        match self.room(pool, &authority) {
+            Room::New => {}
+            Room::Idle(connection) => return self.send(id, connection, now),
+            Room::None => return self.queue(id, pool, now),
+        }
         let mut last = Failure::new(FailureKind::NameNotFound, "the name has no address");
         while let Some(address) = addresses.pop_front() {
             let socket = match connection::connect(address, &mut self.ports) {
@@ -80,7 +87,7 @@ impl Reactor {
             let connection = self.connections.insert(Connection {
                 socket,
                 authority: Arc::clone(&authority),
-                session,
+                pool,
                 call: Some(id),
                 connecting: Some(Connecting { since: now, address, rest: addresses }),
                 tls: None,
@@ -92,11 +99,11 @@ impl Reactor {
                 reused: false,
                 idle_since: None,
             });
+            self.opened(pool);
             if let Some(call) = self.calls.get_mut(id) {
                 call.connection = Some(connection);
             }
             if let Err(errno) = self.watch(connection) {
-                self.connections.remove(connection);
                 return self.fail(id, connection::connect_failure(errno, address), now);
             }
             return;
@@ -130,7 +137,7 @@ impl Reactor {
                 self.arm(call_id);
             }
             Err(errno) => {
-                self.connections.remove(id);
+                self.close(id);
                 if connecting.rest.is_empty() {
                     self.fail(call_id, connection::connect_failure(errno, connecting.address), now);
                 } else {

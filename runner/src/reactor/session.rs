@@ -1,16 +1,15 @@
-//! A user's own connections and cookies. Pure.
+//! A user's cookies and open calls, and where its connections are. Pure.
 
 use std::sync::Arc;
 use std::time::Instant;
 
 use super::jar::Jar;
 use super::request::{Authority, Target};
-use super::{CallId, ConnectionId};
+use super::{CallId, PoolId};
 
-#[derive(Default)]
 pub(super) struct Session {
-    /// Open connections without a call, the last used last.
-    pub(super) idle: Vec<ConnectionId>,
+    /// Its own connections, or a connector's.
+    pub(super) pool: PoolId,
     /// Calls that are not over.
     pub(super) calls: Vec<CallId>,
     /// Made at the first cookie: most users never have one.
@@ -18,6 +17,10 @@ pub(super) struct Session {
 }
 
 impl Session {
+    pub(super) fn of(pool: PoolId) -> Self {
+        Self { pool, calls: Vec::new(), jar: None }
+    }
+
     /// The `Cookie` header for `target`: the jar's and then the call's own. `None`: no header.
     pub(super) fn cookie_header(
         &mut self,

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 mod arrival;
 mod outbox;
+mod pool;
 mod tls;
 
 use aiotest_core::stats::Row;
@@ -31,7 +32,7 @@ struct Bench {
 impl Bench {
     fn new() -> Self {
         let engine = Engine::new().unwrap();
-        let session = engine.lock().open_session();
+        let session = engine.lock().open_session(None);
         Self { engine, session }
     }
 
@@ -523,7 +524,7 @@ fn what_a_gather_opened_goes_back_to_one_connection() {
 fn the_stand_in_stamps_replies_while_the_loop_is_busy() {
     let url = serve_always(OK);
     let engine = super::engine::engine();
-    let session = engine.lock().open_session();
+    let session = engine.lock().open_session(None);
     let bench = Bench::new();
     let request = Request { session, ..bench.request("GET", &url) };
     let id = engine.lock().start(request).unwrap();

@@ -1,0 +1,244 @@
+//! Connections that calls share. A session's own pool has no bound; a connector's has, and then calls wait for their turn.
+//!
+//! Who waits is served at the end of a drive, first come, first served, and nowhere else: so a call that has just failed, or
+//! a reply that has just ended, never starts another call in its midst. Whenever nobody drives, a pool in which calls wait
+//! has neither an idle connection nor room for another. Start at [`Reactor::serve_waiting`].
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use aiotest_core::stats::Phase;
+
+use super::connection::Connection;
+use super::request::Authority;
+use super::{Abort, CallId, ConnectionId, PoolId, Reactor, session};
+
+/// Connections to any number of hosts.
+#[derive(Default)]
+pub(super) struct Pool {
+    /// Open connections without a call, the last used last.
+    pub(super) idle: Vec<ConnectionId>,
+    /// A connector's: any number of sessions use it.
+    pub(super) shared: Option<Box<Shared>>,
+}
+
+/// What a connector's pool has beyond a session's own.
+pub(super) struct Shared {
+    /// Connections at most.
+    limit: usize,
+    /// Each call has a new connection.
+    force_close: bool,
+    /// Connections there are, those under way included.
+    open: usize,
+    /// Calls that wait for a connection, by ticket.
+    waiting: BTreeMap<u64, CallId>,
+    next_ticket: u64,
+    /// Among the reactor's `freed`.
+    freed: bool,
+}
+
+/// A call's place in the queue of its pool.
+pub(super) struct Queued {
+    since: Instant,
+    ticket: u64,
+}
+
+/// How a call that has no idle connection goes on.
+pub(super) enum Room {
+    /// It may open a connection.
+    New,
+    /// This one has become idle in the meantime.
+    Idle(ConnectionId),
+    /// It waits for its turn.
+    None,
+}
+
+impl Pool {
+    /// Takes an idle connection to `authority`, the one last used.
+    fn take(&mut self, connections: &Connections, authority: &Authority) -> Option<ConnectionId> {
+        let position = self.idle.iter().rposition(|connection| {
+            connections.get(*connection).is_some_and(|other| session::same(&other.authority, authority))
+        })?;
+        Some(self.idle.remove(position))
+    }
+}
+
+type Connections = slotmap::SlotMap<ConnectionId, Connection>;
+
+impl Reactor {
+    /// Opens a pool of `limit` connections at most (0: any number) for sessions to share.
+    pub fn open_pool(&mut self, limit: usize, force_close: bool) -> PoolId {
+        let limit = if limit == 0 { usize::MAX } else { limit };
+        let waiting = BTreeMap::new();
+        let shared = Shared { limit, force_close, open: 0, waiting, next_ticket: 0, freed: false };
+        self.pools.insert(Pool { idle: Vec::new(), shared: Some(Box::new(shared)) })
+    }
+
+    /// Closes a pool's idle connections; calls that wait for one are aborted as cancelled. Those in use are closed when their
+    /// calls end.
+    pub fn close_pool(&mut self, pool: PoolId) {
+        let Some(pool) = self.pools.remove(pool) else { return };
+        for connection in pool.idle {
+            self.connections.remove(connection);
+        }
+        for id in pool.shared.into_iter().flat_map(|shared| shared.waiting.into_values()) {
+            self.cut(id);
+        }
+    }
+
+    /// Connections of a pool: those without a call, and all of them.
+    #[cfg(test)]
+    pub(super) fn pool_counts(&self, pool: PoolId) -> (usize, usize, usize) {
+        let pool = &self.pools[pool];
+        let shared = pool.shared.as_ref().unwrap();
+        (pool.idle.len(), shared.open, shared.waiting.len())
+    }
+
+    /// Aborts a call that somebody may be waiting for.
+    pub(super) fn cut(&mut self, id: CallId) {
+        let waited_for = self.calls.get(id).is_some_and(|call| call.wake.is_some());
+        self.abort(id, Abort::Cancelled);
+        if waited_for {
+            self.ready.push(id);
+            self.ask_to_be_driven();
+        }
+    }
+
+    pub(super) fn ask_to_be_driven(&self) {
+        let _ = rustix::io::write(&*self.notify, &1_u64.to_ne_bytes());
+    }
+
+    pub(super) fn take_idle(&mut self, pool: PoolId, authority: &Authority) -> Option<ConnectionId> {
+        self.pools.get_mut(pool)?.take(&self.connections, authority)
+    }
+
+    /// Whether calls wait in this pool already: a new one goes behind them.
+    pub(super) fn has_queue(&self, pool: PoolId) -> bool {
+        let shared = self.pools.get(pool).and_then(|pool| pool.shared.as_ref());
+        shared.is_some_and(|shared| !shared.waiting.is_empty())
+    }
+
+    /// Whether the pool has room for a connection to `authority`; one to another host makes room if it is idle.
+    pub(super) fn room(&mut self, pool: PoolId, authority: &Authority) -> Room {
+        let Some(pool) = self.pools.get_mut(pool) else { return Room::New };
+        let Some(shared) = &mut pool.shared else { return Room::New };
+        if shared.open < shared.limit {
+            return Room::New;
+        }
+        if let Some(connection) = pool.take(&self.connections, authority) {
+            return Room::Idle(connection);
+        }
+        let Some(longest_idle) = (!pool.idle.is_empty()).then(|| pool.idle.remove(0)) else {
+            return Room::None;
+        };
+        self.close(longest_idle);
+        Room::New
+    }
+
+    /// Has a call wait until a connection is free.
+    pub(super) fn queue(&mut self, id: CallId, pool: PoolId, now: Instant) {
+        let Some(call) = self.calls.get_mut(id) else { return };
+        let Some(shared) = self.pools.get_mut(pool).and_then(|pool| pool.shared.as_mut()) else { return };
+        call.queued = Some(Box::new(Queued { since: now, ticket: shared.next_ticket }));
+        shared.waiting.insert(shared.next_ticket, id);
+        shared.next_ticket += 1;
+    }
+
+    /// Takes a call out of the queue that it may be in.
+    pub(super) fn unqueue(&mut self, id: CallId, now: Instant) {
+        let Some(call) = self.calls.get_mut(id) else { return };
+        let Some(queued) = call.queued.take() else { return };
+        call.phases.add(Phase::Queue, now - queued.since);
+        let pool =
+            self.sessions.get(call.request.session).and_then(|session| self.pools.get_mut(session.pool));
+        if let Some(shared) = pool.and_then(|pool| pool.shared.as_mut()) {
+            shared.waiting.remove(&queued.ticket);
+        }
+    }
+
+    /// A new connection takes its place.
+    pub(super) fn opened(&mut self, pool: PoolId) {
+        if let Some(shared) = self.pools.get_mut(pool).and_then(|pool| pool.shared.as_mut()) {
+            shared.open += 1;
+        }
+    }
+
+    /// Closes a connection that is not among the idle ones; its place is free.
+    pub(super) fn close(&mut self, id: ConnectionId) {
+        drop(self.take_out(id));
+    }
+
+    /// Takes a connection that is not among the idle ones out of its pool; its place is free.
+    pub(super) fn take_out(&mut self, id: ConnectionId) -> Option<Connection> {
+        let connection = self.connections.remove(id)?;
+        if let Some(shared) = self.pools.get_mut(connection.pool).and_then(|pool| pool.shared.as_mut()) {
+            shared.open -= 1;
+            self.note_freed(connection.pool);
+        }
+        Some(connection)
+    }
+
+    /// Closes an idle connection.
+    pub(super) fn close_idle(&mut self, id: ConnectionId) {
+        let pool = self.connections.get(id).map(|connection| connection.pool);
+        if let Some(pool) = pool.and_then(|pool| self.pools.get_mut(pool)) {
+            pool.idle.retain(|idle| *idle != id);
+        }
+        self.close(id);
+    }
+
+    /// A connection has no call any more: it waits for the next one.
+    pub(super) fn park(&mut self, id: ConnectionId, now: Instant) {
+        let Some(connection) = self.connections.get_mut(id) else { return };
+        let Some(pool) = self.pools.get_mut(connection.pool) else { return self.close(id) };
+        match &pool.shared {
+            Some(shared) if shared.force_close => return self.close(id),
+            // What a `gather` opened goes back to one; a connector keeps what it has.
+            None if !pool.idle.is_empty() => self.surplus.push_back((now, id)),
+            _ => {}
+        }
+        connection.call = None;
+        connection.reused = true;
+        connection.idle_since = Some(now);
+        let freed = connection.pool;
+        pool.idle.push(id);
+        self.note_freed(freed);
+    }
+
+    fn note_freed(&mut self, id: PoolId) {
+        let shared = self.pools.get_mut(id).and_then(|pool| pool.shared.as_mut());
+        if let Some(shared) = shared.filter(|shared| !shared.freed && !shared.waiting.is_empty()) {
+            shared.freed = true;
+            self.freed.push(id);
+        }
+    }
+
+    /// Has that done by the next drive: a place became free outside of one.
+    pub(super) fn have_waiting_served(&self) {
+        if !self.freed.is_empty() {
+            self.ask_to_be_driven();
+        }
+    }
+
+    /// Gives free connections, and free places for new ones, to the calls that wait for them.
+    pub(super) fn serve_waiting(&mut self) {
+        while let Some(pool) = self.freed.pop() {
+            if let Some(shared) = self.pools.get_mut(pool).and_then(|pool| pool.shared.as_mut()) {
+                shared.freed = false;
+            }
+            let now = Instant::now();
+            while let Some(id) = self.next_in_turn(pool) {
+                self.unqueue(id, now);
+                self.go_on(id, pool, now);
+                self.arm(id);
+            }
+        }
+    }
+
+    fn next_in_turn(&self, pool: PoolId) -> Option<CallId> {
+        let pool = self.pools.get(pool)?;
+        let shared = pool.shared.as_ref()?;
+        let served = shared.open < shared.limit || !pool.idle.is_empty();
+        if served { shared.waiting.values().next().copied() } else { None }
+    }
+}

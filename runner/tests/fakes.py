@@ -23,6 +23,9 @@ class FakeScope:
         self._callback: Callable[[], object] | None = None
         self._waiting: set[asyncio.Future[Any]] = set()
 
+    def owns(self, session: object) -> bool:
+        return True
+
     def retire(self, callback: Callable[[], object]) -> bool:
         self.refuses = True
         self._callback = callback

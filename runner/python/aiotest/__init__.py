@@ -6,7 +6,7 @@ Users are written here, in Python; everything that happens once per request happ
 
 from aiotest import events
 from aiotest._native import intended_start
-from aiotest.client import ClientSession, ClientTimeout
+from aiotest.client import ClientSession, ClientTimeout, TCPConnector
 from aiotest.log import logger
 from aiotest.shape import LoadUserShape
 from aiotest.user import AsyncHttpUser, User
@@ -16,6 +16,7 @@ __all__ = [
     "ClientSession",
     "ClientTimeout",
     "LoadUserShape",
+    "TCPConnector",
     "User",
     "events",
     "intended_start",

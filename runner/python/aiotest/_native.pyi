@@ -26,6 +26,7 @@ __all__ = [
     "Response",
     "Runner",
     "Step",
+    "TCPConnector",
     "UserScope",
     "intended_start",
     "loop_turn",
@@ -54,6 +55,16 @@ class _Limits(Protocol):
     def sock_connect(self) -> float | None: ...
 
 _Timeout = _Limits | float
+
+class _Connector(Protocol):
+    """aiohttp's `TCPConnector`."""
+
+    @property
+    def limit(self) -> int: ...
+    @property
+    def limit_per_host(self) -> int: ...
+    @property
+    def force_close(self) -> bool: ...
 
 class _Options(TypedDict, total=False):
     """The keywords of a call; see `ClientSession.request`."""
@@ -240,16 +251,46 @@ def show_progress(control_address: str, token: str, *, acknowledge: bool = True)
 
 # === engine ===
 
-class ClientSession:
-    """A user's own connections, cookies and headers; the surface of aiohttp's class of that name.
+@final
+class TCPConnector:
+    """Connections that all sessions made with it share, each session with cookies and headers of its own.
 
-    Made inside a user's task it belongs to that user: its calls are waited for, or aborted, at the stop.
+    They stay open when a session is closed, until the connector is, or nothing holds it any more.
+    """
+
+    def __new__(cls, *, limit: int = 100, force_close: bool = False) -> Self:
+        """Open no connection yet.
+
+        Arguments: `limit`, connections at most, to all hosts together, 0 for any number; a call that finds
+            none free waits for its turn, in the phase `queue`, and its timeouts go on meanwhile;
+            `force_close`, a new connection for each call.
+        Raises: `TypeError` naming an argument that is unknown; `ValueError` for a limit below 0.
+        """
+
+    @property
+    def limit(self) -> int: ...
+    @property
+    def force_close(self) -> bool: ...
+    @property
+    def closed(self) -> bool: ...
+    def close(self) -> Coroutine[Any, Any, None]:
+        """Close the idle connections, and those in use once their calls have ended; cut calls that wait for
+        one.
+        """
+
+class ClientSession:
+    """A user's own cookies, headers and connections; the surface of aiohttp's class of that name.
+
+    Made inside a user's task it belongs to that user: its calls are waited for, or aborted, at the stop, and
+    it is closed. One that was made outside of users may be used by all of them: each call is then the
+    user's in whose task it is made, and nobody's end closes it.
     """
 
     def __new__(
         cls,
         base_url: str | URL | None = None,
         *,
+        connector: TCPConnector | _Connector | None = None,
         headers: _Pairs[str] | None = None,
         cookies: _Pairs[Any] | None = None,
         auth: tuple[str, str] | None = None,
@@ -260,7 +301,9 @@ class ClientSession:
     ) -> Self:
         """Open no connection yet.
 
-        Arguments: `base_url`, what relative URLs of calls are joined to; `headers` of every call, over
+        Arguments: `base_url`, what relative URLs of calls are joined to; `connector`, whose connections are
+            used in place of its own (of one of aiohttp's, `limit` and `force_close` are read, and every
+            session that is given it shares them); `headers` of every call, over
             `Accept: */*` and `User-Agent: aiotest/VERSION`; `cookies`, of `base_url` or, without one, of
             every call; `auth`, user and password for basic authentication; `timeout`, for calls that name
             none, 300 s in total unless given; `read_bufsize`, bytes of a body that are read whether or not
@@ -524,6 +567,9 @@ class UserScope:
     @property
     def open_calls(self) -> int:
         """Calls that are started and not recorded yet."""
+
+    def owns(self, session: ClientSession) -> bool:
+        """Whether a session was made by this user, and so ends with it."""
 
     def retire(self, callback: Callable[[], object]) -> bool:
         """Refuse new calls with `CancelledError`. True: no call is open; else `callback` follows the last

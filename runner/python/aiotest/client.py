@@ -16,12 +16,13 @@ from http.cookies import CookieError, SimpleCookie
 from importlib.metadata import PackageNotFoundError, version
 from types import FrameType
 from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
 
 from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
 from aiotest import events, runners
-from aiotest._native import Call, ClientSession, ClientTimeout, CookieJar, Response
+from aiotest._native import Call, ClientSession, ClientTimeout, CookieJar, Response, TCPConnector
 
 __all__ = [
     "Call",
@@ -30,6 +31,7 @@ __all__ = [
     "CookieJar",
     "RequestInfo",
     "Response",
+    "TCPConnector",
     "current_scope",
 ]
 
@@ -62,13 +64,21 @@ def _version() -> str:
 _DEFAULT_HEADERS = (("Accept", "*/*"), ("User-Agent", f"aiotest/{_version()}"))
 _scan_json = vars(json.JSONDecoder())["scan_once"]
 _notifications: set[asyncio.Task[None]] = set()
+_connectors: WeakKeyDictionary[Any, TCPConnector] = WeakKeyDictionary()
+"""Ours, by the aiohttp connector that it stands for."""
 
 
 def _session_headers(
-    given: Mapping[str, str] | Iterable[tuple[str, str]] | None, auth: tuple[str, str] | None
+    given: Mapping[str, str] | Iterable[tuple[str, str]] | None, auth: tuple[str, str] | None, closes: bool
 ) -> CIMultiDict[str]:
-    """A session's headers: the defaults under what the scenario gave."""
+    """A session's headers: the defaults under what the scenario gave. `closes`: no connection is used
+    twice.
+    """
     headers = CIMultiDict(given or ())
+    if closes:
+        # The server closes first, so that it has the closed connections to remember, and not this machine's
+        # local ports.
+        headers.setdefault("Connection", "close")
     for name, value in _DEFAULT_HEADERS:
         headers.setdefault(name, value)
     if auth is not None:
@@ -79,6 +89,20 @@ def _session_headers(
             raise TypeError(f"auth must be a pair of user and password, not {type(auth).__name__}") from None
         headers["Authorization"] = f"Basic {credentials}"
     return headers
+
+
+def _connector(given: Any) -> TCPConnector:
+    """Ours for one of aiohttp's: the same one for each session that is given it."""
+    kind = getattr(sys.modules.get("aiohttp"), "TCPConnector", None)
+    if kind is None or not isinstance(given, kind):
+        raise TypeError(f"connector must be a TCPConnector, not {type(given).__name__}")
+    if given.limit_per_host:
+        raise ValueError(
+            "connector: limit_per_host is not built; limit bounds the connections of all hosts together"
+        )
+    if (known := _connectors.get(given)) is None:
+        known = _connectors[given] = TCPConnector(limit=given.limit, force_close=given.force_close)
+    return known
 
 
 def _url(text: str) -> URL:

@@ -19,6 +19,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from aiotest import events, runners
+from aiotest.client import ClientSession
 from aiotest.log import logger
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ class Scope(Protocol):
 
     @property
     def open_calls(self) -> int: ...
+    def owns(self, session: ClientSession) -> bool: ...
     def retire(self, callback: Callable[[], object]) -> bool: ...
     def reopen(self) -> None: ...
     def abort(self) -> None: ...
@@ -181,7 +183,7 @@ class Life:
             await self._say_goodbye(user)
         finally:
             self.scope.abort()
-            await _close(user)
+            await _close(user, self.scope)
             self.phase = Phase.ENDED
             self.user = self.task = (
                 None  # user, task and life hold each other: let the reference counts free them
@@ -278,10 +280,12 @@ def _is_cancellation(error: BaseException) -> bool:
     return isinstance(error, asyncio.CancelledError)
 
 
-async def _close(user: User) -> None:
+async def _close(user: User, scope: Scope) -> None:
     session = user.session
     if session is None or getattr(session, "closed", False) or not hasattr(session, "close"):
         return
+    if isinstance(session, ClientSession) and not scope.owns(session):
+        return  # other users have it, too
     try:
         result = session.close()
         if inspect.isawaitable(result):
@@ -317,6 +321,9 @@ class _Nobody:
 
 class _NoScope:
     open_calls = 0
+
+    def owns(self, session: ClientSession) -> bool:
+        return True
 
     def retire(self, callback: Callable[[], object]) -> bool:
         return True

@@ -16,6 +16,7 @@ macro_rules! imported {
 
 mod body;
 mod call;
+mod connector;
 mod content;
 mod cookies;
 mod driver;
@@ -46,6 +47,7 @@ use crate::reactor::engine::engine;
 /// Adds the engine's classes and functions to the module `aiotest._native`.
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<call::Call>()?;
+    module.add_class::<connector::TcpConnector>()?;
     module.add_class::<content::Chunks>()?;
     module.add_class::<content::Content>()?;
     module.add_class::<cookies::CookieJar>()?;

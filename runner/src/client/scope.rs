@@ -6,6 +6,7 @@ use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 
 use super::driver;
+use super::session::ClientSession;
 use crate::reactor::engine::engine;
 use crate::reactor::{Abort, CallId};
 
@@ -68,6 +69,11 @@ impl UserScope {
     #[new]
     fn new() -> Self {
         Self { scope: Arc::default() }
+    }
+
+    /// Whether a session was made by this user, and so ends with it.
+    fn owns(&self, session: &Bound<'_, ClientSession>) -> bool {
+        session.borrow().is_of(&self.scope)
     }
 
     /// Calls that have been started and not yet recorded.

@@ -1,13 +1,16 @@
-//! `ClientSession`: a user's own connections, cookies and headers; each method makes a [`Call`].
+//! `ClientSession`: a user's cookies, headers and connections (its own, or a connector's); each method makes a [`Call`].
 
 use std::sync::{Arc, LazyLock, Mutex, PoisonError, Weak};
 
 use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::gc::{PyTraverseError, PyVisit};
+use pyo3::intern;
 use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
 use pyo3::types::PyDict;
 
 use super::call::{Call, Prepared};
+use super::connector::TcpConnector;
 use super::cookies::{self, CookieJar};
 use super::exchange::Exchange;
 use super::options::Options;
@@ -30,8 +33,11 @@ pub(super) struct ClientSession {
     id: SessionId,
     closed: bool,
     targets: Arc<Targets>,
+    /// The user's whose session it is; `None`: any user may use it.
     scope: Option<Arc<Scope>>,
-    /// What the scenario sees and may change.
+    /// Whose connections it uses; `None`: its own.
+    connector: Option<Py<TcpConnector>>,
+    /// What the scenario sees and may change; `None` until it looks or says something.
     headers: Option<Py<PyAny>>,
     /// The scenario has `headers`, and may change them at any time.
     headers_given_away: bool,
@@ -64,6 +70,9 @@ impl ClientSession {
         if session.closed {
             return Err(PyRuntimeError::new_err("Session is closed"));
         }
+        if session.connector.as_ref().is_some_and(|connector| connector.get().closed()) {
+            return Err(PyRuntimeError::new_err("Connector is closed"));
+        }
         let target = session.targets.target(url, options.params.as_ref())?;
         let payload = match (&options.data, &options.json, &session.json_serialize) {
             (Some(data), _, _) => Some(payload::of_data(data)?),
@@ -84,7 +93,10 @@ impl ClientSession {
             late: intended::lateness(py)?,
         };
         let raise_for_status = options.raise_for_status.unwrap_or(session.raise_for_status);
-        let scope = session.scope.clone();
+        let scope = match &session.scope {
+            Some(scope) => Some(Arc::clone(scope)),
+            None => current_scope(py)?,
+        };
         drop(session);
         Ok(Call::new(slf.clone().unbind(), Prepared { request, scope, raise_for_status }))
     }
@@ -140,6 +152,11 @@ impl ClientSession {
         Ok(())
     }
 
+    /// Whether it was made by the user that has this scope.
+    pub(super) fn is_of(&self, scope: &Arc<Scope>) -> bool {
+        self.scope.as_ref().is_some_and(|own| Arc::ptr_eq(own, scope))
+    }
+
     /// A reply of the plain form was given away: closing the session releases it.
     pub(super) fn lend(&mut self, exchange: &Arc<Exchange>) {
         self.lent.retain(|lent| lent.upgrade().is_some_and(|lent| !lent.is_over()));
@@ -163,6 +180,40 @@ impl ClientSession {
         engine().lock().close_session(slf.borrow().id);
         Ok(())
     }
+}
+
+/// The user's whose task this is, if it is one's.
+fn current_scope(py: Python<'_>) -> PyResult<Option<Arc<Scope>>> {
+    let scope = imported!(py, "aiotest.client", "current_scope")?.call_method0(intern!(py, "get"))?;
+    Ok(scope.cast::<UserScope>().ok().map(|scope| scope.borrow().scope()))
+}
+
+/// What was given as a connector, or what stands for one of aiohttp's.
+fn connector_of(given: &Bound<'_, PyAny>) -> PyResult<Py<TcpConnector>> {
+    if let Ok(connector) = given.cast::<TcpConnector>() {
+        return Ok(connector.clone().unbind());
+    }
+    let connector = imported!(given.py(), "aiotest.client", "_connector")?.call1((given,))?;
+    Ok(connector.cast_into::<TcpConnector>()?.unbind())
+}
+
+fn session_headers<'py>(
+    py: Python<'py>,
+    given: Option<&Bound<'py, PyAny>>,
+    auth: Option<&Bound<'py, PyAny>>,
+    closes: bool,
+) -> PyResult<Bound<'py, PyAny>> {
+    imported!(py, "aiotest.client", "_session_headers")?.call1((given, auth, closes))
+}
+
+/// The headers of every session that was given none.
+fn default_block(py: Python<'_>) -> PyResult<Arc<HeaderBlock>> {
+    static BLOCK: PyOnceLock<Arc<HeaderBlock>> = PyOnceLock::new();
+    let block = BLOCK.get_or_try_init(py, || {
+        let headers = session_headers(py, None, None, false)?;
+        payload::add_headers(&HeaderBlock::default(), &headers).map(Arc::new)
+    });
+    block.map(Arc::clone)
 }
 
 /// A method as it goes on the wire, and whether it follows redirects unless told otherwise.
@@ -191,12 +242,13 @@ methods! {
 #[pymethods]
 impl ClientSession {
     #[new]
-    #[pyo3(signature = (base_url=None, *, headers=None, cookies=None, auth=None, json_serialize=None,
+    #[pyo3(signature = (base_url=None, *, connector=None, headers=None, cookies=None, auth=None, json_serialize=None,
         raise_for_status=false, timeout=None, read_bufsize=None, **others))]
     #[expect(clippy::too_many_arguments, reason = "the keywords of aiohttp's ClientSession")]
     fn new(
         py: Python<'_>,
         base_url: Option<&Bound<'_, PyAny>>,
+        connector: Option<&Bound<'_, PyAny>>,
         headers: Option<&Bound<'_, PyAny>>,
         cookies: Option<&Bound<'_, PyAny>>,
         auth: Option<&Bound<'_, PyAny>>,
@@ -216,14 +268,19 @@ impl ClientSession {
         })?;
         let pairs = cookies.map(payload::cookie_pairs).transpose()?.unwrap_or_default();
         let timeouts = timeout.map(timeout::limits).transpose()?.unwrap_or_default();
-        let headers = imported!(py, "aiotest.client", "_session_headers")?.call1((headers, auth))?;
+        let connector = connector.map(connector_of).transpose()?;
+        let closes = connector.as_ref().is_some_and(|connector| connector.get().force_close());
+        let headers = match headers.is_some() || auth.is_some() || closes {
+            true => Some(session_headers(py, headers, auth, closes)?.unbind()),
+            false => None,
+        };
         let json_serialize = match json_serialize {
             Some(serialize) => serialize,
             None => imported!(py, "json", "dumps")?.clone().unbind(),
         };
-        let scope = imported!(py, "aiotest.client", "current_scope")?.call_method0("get")?;
-        let scope = scope.cast::<UserScope>().ok().map(|scope| scope.borrow().scope());
-        let id = engine().lock().open_session(None);
+        let scope = current_scope(py)?;
+        let pool = connector.as_ref().map(|connector| connector.get().pool());
+        let id = engine().lock().open_session(pool);
         if let Some(target) = targets.base() {
             cookies::keep(id, target, &pairs);
         }
@@ -233,11 +290,15 @@ impl ClientSession {
             cookies: payload::cookie_header(&pairs).filter(|_| targets.base().is_none()),
             targets,
             scope,
-            headers: Some(headers.unbind()),
+            connector,
             headers_given_away: false,
             version: 0,
-            block: Arc::default(),
+            block: match headers {
+                Some(_) => Arc::default(),
+                None => default_block(py)?,
+            },
             typed_block: Mutex::default(),
+            headers,
             timeouts,
             raise_for_status,
             json_serialize: Some(json_serialize),
@@ -338,9 +399,15 @@ impl ClientSession {
 
     /// The headers of every call; changes count from the next call on.
     #[getter]
-    fn headers(&mut self, py: Python<'_>) -> Option<Py<PyAny>> {
-        self.headers_given_away = true;
-        self.headers.as_ref().map(|headers| headers.clone_ref(py))
+    fn headers<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        let py = slf.py();
+        slf.borrow_mut().headers_given_away = true;
+        if let Some(headers) = &slf.borrow().headers {
+            return Ok(headers.bind(py).clone());
+        }
+        let headers = session_headers(py, None, None, false)?;
+        slf.borrow_mut().headers = Some(headers.clone().unbind());
+        Ok(headers)
     }
 
     #[getter]

@@ -191,6 +191,7 @@ def _parser(role: str) -> argparse.ArgumentParser:
 
 
 def _set_up() -> None:
+    process.raise_open_files()
     # The terminal's Ctrl-C is the parent's to handle.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     settings = process.handed_down()

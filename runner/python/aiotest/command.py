@@ -36,6 +36,7 @@ def run(argv: Sequence[str]) -> int:
     0.
     """
     log.set_up()
+    process.raise_open_files()
     with asyncio.Runner() as loop:
         try:
             collected = _collected(argv)

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import json
 import os
+import resource
 import signal
 import sys
 from collections.abc import Callable
@@ -23,6 +25,7 @@ __all__ = [
     "on_parent_gone",
     "on_signals",
     "quit_now",
+    "raise_open_files",
     "version",
     "write_atomically",
 ]
@@ -50,6 +53,14 @@ def on_signals(first: Callable[[str], None], again: Callable[[], None]) -> None:
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGINT, handle, "interrupted")
     loop.add_signal_handler(signal.SIGTERM, handle, "terminated")
+
+
+def raise_open_files() -> None:
+    """Have this process hold as many open files, and so connections, as the machine lets it."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    # A limit that cannot be raised is no reason to run less than the limit allows.
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def quit_now(code: int = 1) -> NoReturn:

@@ -14,10 +14,10 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from aiotest import _native, events, log, process, runners
+from aiotest import _native, events, log, memory, process, runners
 from aiotest.announcement import NOT_RUN, Announcement, ReadyFile, TerminationMessage
 from aiotest.collection import AiotestfileError
-from aiotest.host import RunnerHost, settle_memory
+from aiotest.host import RunnerHost
 from aiotest.master_host import MasterHost
 from aiotest.options import UsageError
 from aiotest.seat import Deadline, Seat, read_plan, take_seat
@@ -120,7 +120,7 @@ async def _served(
     native: _native.Master, token: str, host: MasterHost, announcement: Announcement, to_drain: float
 ) -> int:
     """Serve until the run has ended and nobody waits for anything here. Returns the exit code."""
-    settle_memory()
+    memory.settle()
     announcement.ready(native, token)
     concluded = asyncio.create_task(_conclude(native, announcement), name="conclude")
     leaving: list[asyncio.Task[None]] = []
@@ -168,7 +168,7 @@ async def _runner(seat: Seat, flags: argparse.Namespace) -> int:
     facade.attach(native)
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, native.hand_over)
     process.on_parent_gone(native.hand_over)
-    settle_memory()
+    memory.settle()
     classes = seat.collected.user_classes
     host = RunnerHost(native, classes, _native.UserScope, _native.record, facade)
     code = await host.run()

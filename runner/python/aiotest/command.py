@@ -18,9 +18,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from aiotest import _native, events, log, options, process, runners
+from aiotest import _native, events, log, memory, options, process, runners
 from aiotest.collection import AiotestfileError, Collected, collect
-from aiotest.host import RunnerHost, settle_memory
+from aiotest.host import RunnerHost
 from aiotest.log import logger
 from aiotest.master_host import MasterHost
 
@@ -86,7 +86,7 @@ async def _alone(given: argparse.Namespace, collected: Collected) -> int:
         native = _joined(plan, token, master.addresses[0], "local", collected)
         facade.attach(native)
         process.on_signals(master.stop, process.quit_now)
-        settle_memory()
+        memory.settle()
         _native.show_progress(master.addresses[0], token)
         users = RunnerHost(native, collected.user_classes, _native.UserScope, _native.record, facade)
         served = asyncio.create_task(MasterHost(master, collected.shape, None).run(), name="master")
@@ -117,7 +117,7 @@ async def _master(given: argparse.Namespace, collected: Collected) -> int:
     try:
         facade.attach(master)
         process.on_signals(master.stop, process.quit_now)
-        settle_memory()
+        memory.settle()
         _native.show_progress(master.addresses[0], token)
         logger.info(f"waiting for {given.expect_workers} workers on {master.addresses[0]}")
         await MasterHost(master, collected.shape, facade).run()
@@ -135,7 +135,7 @@ async def _worker(given: argparse.Namespace, collected: Collected) -> int:
     native = _joined(plan_of(given, collected), _token(given) or NO_TOKEN, address, name, collected)
     facade.attach(native)
     process.on_signals(lambda _: native.hand_over(), process.quit_now)
-    settle_memory()
+    memory.settle()
     users = RunnerHost(native, collected.user_classes, _native.UserScope, _native.record, facade)
     code = 0 if await users.run() == 0 else 1
     if users.stuck:

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from typing import Any, Protocol
 
+from aiotest import memory
 from aiotest.client import current_scope
 from aiotest.life import Life, Scope, current_life
 from aiotest.log import logger
@@ -42,6 +43,8 @@ class Crew:
         self._dead = [0 for _ in classes]
         self._held = [0 for _ in classes]
         self._holds = False
+        self._most = 0
+        """Users that have been there at once."""
         self._changed: set[int] = set()
         self._empty = asyncio.Event()
         self._empty.set()
@@ -67,6 +70,9 @@ class Crew:
             return
         for _ in range(users):
             self._start_one(class_index)
+        if self._most < (there := sum(map(len, self._living))):
+            self._most = there
+            memory.grown()
         self._note(class_index)
 
     def retire(self, class_index: int, users: int) -> None:

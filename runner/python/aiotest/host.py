@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import gc
 from collections.abc import Callable, Coroutine, Sequence
-from importlib import import_module
 from typing import Any, Protocol
 
 from aiotest import events
@@ -20,7 +19,7 @@ from aiotest.log import logger
 from aiotest.runners import LocalRunner, WorkerRunner
 from aiotest.user import User
 
-__all__ = ["Background", "NativeRunner", "RunnerHost", "quit_with", "settle_memory"]
+__all__ = ["Background", "NativeRunner", "RunnerHost", "quit_with"]
 
 METER_PERIOD = 0.1
 """Seconds between two looks at how late the loop is."""
@@ -231,13 +230,3 @@ async def quit_with(background: Background) -> None:
     """Fire `quitting`, and give its handlers their time."""
     background.spawn(events.quitting.fire(), "quitting")
     await background.finish(HANDLER_PATIENCE)
-
-
-def settle_memory() -> None:
-    """Once per process, after the scenario has been read: keep what is there out of every later
-    collection, and load what a first failure would have to load while users run.
-    """
-    import_module("aiotest.exception")
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 100)

@@ -36,6 +36,7 @@ __all__ = [
     "run_plan",
     "run_pod",
     "show_progress",
+    "sleep",
     "take_statistics_json",
 ]
 
@@ -601,6 +602,12 @@ def intended_start(at: float) -> None:
 
     A call without an intended start counts as in time beside others of its name that have one. Raises:
     `ValueError` if `at` is no time.
+    """
+
+def sleep(seconds: float, late: Callable[[float], object] | None) -> Awaitable[None]:
+    """Wait in the task that awaits it, then call `late` with the seconds by which that task was woken late.
+
+    Raises: `ValueError` for seconds below 0 or without end.
     """
 
 def record(method: str, name: str, response_time: float, length: int, error: str | None = None) -> None:

@@ -13,12 +13,12 @@ import contextvars
 import inspect
 import traceback
 import weakref
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from enum import Enum
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol
 
-from aiotest import events, runners
+from aiotest import _native, events, runners
 from aiotest.client import ClientSession
 from aiotest.log import logger
 
@@ -256,17 +256,12 @@ async def live(user: User) -> None:
     await life.run(user)
 
 
-async def pause(seconds: float) -> None:
+def pause(seconds: float) -> Awaitable[None]:
     """Wait `seconds` in a user's task, and tell its host how late the loop woke it."""
     if seconds <= 0:
-        await asyncio.sleep(0)
-        return
-    loop = asyncio.get_running_loop()
-    due = loop.time() + seconds
-    await asyncio.sleep(seconds)
+        return asyncio.sleep(0)
     life = current_life.get()
-    if life is not None:
-        life.host.lateness(max(0.0, loop.time() - due))
+    return _native.sleep(seconds, None if life is None else life.host.lateness)
 
 
 def is_recorded(error: BaseException) -> bool:

@@ -32,6 +32,7 @@ mod response;
 mod resumed;
 mod scope;
 mod session;
+mod sleep;
 mod step;
 mod target;
 mod timeout;
@@ -59,6 +60,7 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(loop_turn, module)?)?;
     module.add_function(wrap_pyfunction!(intended::intended_start, module)?)?;
     module.add_function(wrap_pyfunction!(record, module)?)?;
+    module.add_function(wrap_pyfunction!(sleep::sleep, module)?)?;
     module.add_function(wrap_pyfunction!(take_statistics_json, module)?)?;
     // asyncio takes an object for a coroutine if it is registered as one; a Future-like would never be sent into.
     let coroutine = module.py().import("collections.abc")?.getattr("Coroutine")?;

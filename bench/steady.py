@@ -37,6 +37,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     with tempfile.TemporaryDirectory() as name, target() as (url, control):
         samples = watch(Path(name), url, control, requests, options.users)
     grown = {role: growth(seen, requests) for role, seen in samples.items()}
+    for role, seen in samples.items():
+        print(f"{role}, MB by tenths: {' '.join(f'{each / 1024:.1f}' for each in tenths(seen, requests))}")
     for role, (before, most) in grown.items():
         print(f"{role}: {before / 1024:.1f} MB, at most {most / 1024:.1f} MB later: {most / before - 1:+.2%}")
     steady = all(most <= GROWTH * before for before, most in grown.values())
@@ -95,6 +97,12 @@ def growth(seen: list[tuple[int, int]], requests: int) -> tuple[int, int]:
     """Memory once settled, and the most there was later."""
     settled = [memory for made, memory in seen if SETTLED * requests <= made]
     return settled[0], max(settled)
+
+
+def tenths(seen: list[tuple[int, int]], requests: int) -> list[int]:
+    """Memory when each tenth of the requests had been made."""
+    marks = [requests * tenth // 10 for tenth in range(1, 10)]
+    return [next((memory for made, memory in seen if mark <= made), seen[-1][1]) for mark in marks]
 
 
 if __name__ == "__main__":

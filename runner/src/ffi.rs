@@ -80,7 +80,7 @@ pub(crate) fn tcp_state(socket: &OwnedFd) -> Option<TcpState> {
 /// know the option (before Linux 6.3).
 pub(crate) fn limit_local_ports(socket: &OwnedFd, first: u16, last: u16) -> bool {
     const IP_LOCAL_PORT_RANGE: libc::c_int = 51;
-    let range = u32::from(last) << 16 | u32::from(first);
+    let range = (u32::from(last) << 16) | u32::from(first);
     // SAFETY: the descriptor is open as long as it is borrowed; the kernel reads the four bytes of `range`.
     let result = unsafe {
         libc::setsockopt(

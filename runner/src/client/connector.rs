@@ -1,11 +1,11 @@
 //! `TCPConnector`: a pool of connections that sessions share. It holds the reactor's pool; what a pool is, is in
 //! `reactor::pool`.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
-
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::step::Step;
 use crate::reactor::PoolId;

@@ -270,9 +270,10 @@ impl ClientSession {
         let timeouts = timeout.map(timeout::limits).transpose()?.unwrap_or_default();
         let connector = connector.map(connector_of).transpose()?;
         let closes = connector.as_ref().is_some_and(|connector| connector.get().force_close());
-        let headers = match headers.is_some() || auth.is_some() || closes {
-            true => Some(session_headers(py, headers, auth, closes)?.unbind()),
-            false => None,
+        let headers = if headers.is_some() || auth.is_some() || closes {
+            Some(session_headers(py, headers, auth, closes)?.unbind())
+        } else {
+            None
         };
         let json_serialize = match json_serialize {
             Some(serialize) => serialize,

@@ -8,11 +8,13 @@ call that has been recorded carries `aiotest_recorded = True`.
 from __future__ import annotations
 
 import errno
+import ssl
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 __all__ = [
     "ClientConnectionError",
+    "ClientConnectorCertificateError",
     "ClientConnectorDNSError",
     "ClientConnectorError",
     "ClientConnectorSSLError",
@@ -104,6 +106,21 @@ if TYPE_CHECKING or find_spec("aiohttp") is None:
     class ClientConnectorSSLError(ClientSSLError):
         """TLS failed while connecting."""
 
+    class ClientConnectorCertificateError(ClientSSLError, ssl.CertificateError):
+        """The server's certificate cannot be accepted."""
+
+        def __init__(self, connection_key: Any, certificate_error: Exception) -> None:
+            self._conn_key = connection_key
+            self._certificate_error = certificate_error
+            self.args = (connection_key, certificate_error)
+
+        @property
+        def certificate_error(self) -> Exception:
+            return self._certificate_error
+
+        def __str__(self) -> str:
+            return f"Cannot connect to host {self.host}:{self.port} [{self._certificate_error}]"
+
     class ServerConnectionError(ClientConnectionError):
         """The server's side of a connection."""
 
@@ -157,6 +174,7 @@ else:
     ClientConnectorError = _aiohttp.ClientConnectorError
     ClientSSLError = _aiohttp.ClientSSLError
     ClientConnectorSSLError = _aiohttp.ClientConnectorSSLError
+    ClientConnectorCertificateError = _aiohttp.ClientConnectorCertificateError
     ServerConnectionError = _aiohttp.ServerConnectionError
     ServerDisconnectedError = _aiohttp.ServerDisconnectedError
     ServerTimeoutError = _aiohttp.ServerTimeoutError
@@ -188,6 +206,8 @@ _CONNECTOR = {
     "name_not_found": (ClientConnectorDNSError, errno.ENOENT),
     "refused": (ClientConnectorError, errno.ECONNREFUSED),
     "unreachable": (ClientConnectorError, errno.EHOSTUNREACH),
+    "out_of_files": (ClientConnectorError, errno.EMFILE),
+    "out_of_memory": (ClientConnectorError, errno.ENOBUFS),
     "tls": (ClientConnectorSSLError, errno.EPROTO),
 }
 
@@ -195,7 +215,9 @@ _CONNECTOR = {
 def _of_failure(
     kind: str, text: str, request_info: Any, authority: tuple[str, int, bool], in_body: bool
 ) -> ClientError:
-    """The exception of a call that the engine has recorded as failed; `kind` is the engine's name for why."""
+    """The exception of a call that the engine has recorded as failed; `kind` is the family of what went
+    wrong, and `text` begins with the label that statistics count it by.
+    """
     if kind == "connect_timeout":
         return ConnectionTimeoutError(text)
     if kind == "read_timeout":
@@ -204,8 +226,10 @@ def _of_failure(
         return ServerTimeoutError(text)
     if kind == "redirects":
         return TooManyRedirects(request_info, (), status=0, message=text)
-    if in_body:
+    if in_body or kind == "payload":
         return ClientPayloadError(text)
+    if kind == "certificate":
+        return ClientConnectorCertificateError(_ConnectionKey(*authority), ssl.CertificateError(text))
     if kind in _CONNECTOR:
         make, number = _CONNECTOR[kind]
         return make(_ConnectionKey(*authority), OSError(number, text))

@@ -35,8 +35,8 @@ pub(super) fn of_failure(py: Python<'_>, failure: &Failure, asked: &Asked, head:
     let made = (|| {
         let authority = &head.map_or(&asked.target, |head| &head.target).authority;
         imported!(py, "aiotest.exception", "_of_failure")?.call1((
-            kind_name(failure.kind),
-            &failure.text,
+            family(failure.kind),
+            failure.to_string(),
             asked.info(py)?,
             (&authority.host, authority.port, authority.tls),
             head.is_some(),
@@ -101,19 +101,45 @@ pub(super) fn abort_of(py: Python<'_>, error: &PyErr) -> Abort {
     }
 }
 
-fn kind_name(kind: FailureKind) -> &'static str {
+/// The family of exceptions that a kind belongs to, as `aiotest.exception` knows it.
+const fn family(kind: FailureKind) -> &'static str {
+    use FailureKind as Kind;
     match kind {
-        FailureKind::NameNotFound => "name_not_found",
-        FailureKind::Refused => "refused",
-        FailureKind::Unreachable => "unreachable",
-        FailureKind::ConnectTimeout => "connect_timeout",
-        FailureKind::ReadTimeout => "read_timeout",
-        FailureKind::TotalTimeout => "total_timeout",
-        FailureKind::Reset => "reset",
-        FailureKind::Closed => "closed",
-        FailureKind::NoHttp => "no_http",
-        FailureKind::Tls => "tls",
-        FailureKind::Redirects => "redirects",
-        FailureKind::Generator => "generator",
+        Kind::NameNotFound | Kind::ResolverFailed => "name_not_found",
+        Kind::Refused => "refused",
+        Kind::Unreachable | Kind::OutOfPorts => "unreachable",
+        Kind::OutOfFiles => "out_of_files",
+        Kind::OutOfMemory => "out_of_memory",
+        Kind::ConnectTimeout => "connect_timeout",
+        Kind::ReadTimeout => "read_timeout",
+        Kind::TotalTimeout => "total_timeout",
+        Kind::ResetBeforeReply | Kind::ResetInReply => "reset",
+        Kind::ClosedBeforeReply | Kind::ClosedInReply => "closed",
+        Kind::NoHttp
+        | Kind::HeaderMalformed
+        | Kind::HeadTooLong
+        | Kind::TooManyHeaders
+        | Kind::LengthInvalid
+        | Kind::CodingUnknown
+        | Kind::ProtocolSwitched
+        | Kind::TooManyInterim => "no_http",
+        // Of the body, so that there is a head, and a payload error whatever the family.
+        Kind::ChunkSizeInvalid
+        | Kind::ChunkLineTooLong
+        | Kind::ChunkEndMissing
+        | Kind::TrailersTooLong
+        | Kind::BodyTooLong => "payload",
+        Kind::TlsExpired
+        | Kind::TlsNotYetValid
+        | Kind::TlsUnknownIssuer
+        | Kind::TlsWrongHost
+        | Kind::TlsCertificateInvalid => "certificate",
+        Kind::TlsNotSpoken
+        | Kind::TlsNothingInCommon
+        | Kind::TlsRefused
+        | Kind::TlsCut
+        | Kind::TlsBroken
+        | Kind::TlsUnavailable => "tls",
+        Kind::TooManyRedirects | Kind::RedirectInvalid => "redirects",
     }
 }

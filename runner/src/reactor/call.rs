@@ -10,7 +10,7 @@ use super::failure::{Failure, FailureKind};
 use super::http1::Body;
 use super::pool::Queued;
 use super::request::{Request, Target};
-use super::response::Head;
+use super::response::{self, Head};
 use super::{Abort, ConnectionId, Record, Verdict, Wake};
 
 #[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own; no two make one state")]
@@ -68,6 +68,8 @@ pub(super) struct Exchange {
     /// The last byte that came.
     pub(super) last_byte: Option<Instant>,
     pub(super) reply: Option<ReplyState>,
+    /// Interim replies before it.
+    pub(super) interim: u32,
     /// On a connection that has had a reply before.
     pub(super) reused: bool,
 }
@@ -181,7 +183,7 @@ impl Call {
     /// Whether a failure before any byte of the reply may be tried again: once, where the method is idempotent and the
     /// connection had been used before, so that the server may have closed it as idle.
     pub(super) fn may_retry(&self, failure: &Failure) -> bool {
-        matches!(failure.kind, FailureKind::Reset | FailureKind::Closed)
+        failure.kind.is_lost_before_reply()
             && self.retried == 0
             && self.aborted.is_none()
             && self.exchange.reused
@@ -196,13 +198,17 @@ impl Call {
             (Some(Verdict::Failure(text)), _) => Some(text.clone()),
             (_, Some(Abort::Cancelled | Abort::Collected)) => Some("Cancelled".to_owned()),
             (_, Some(Abort::TimedOut)) => Some("TimeoutError".to_owned()),
-            _ => self.failure.as_ref().map(|failure| failure.text.clone()).or_else(|| self.status_error()),
+            _ => {
+                let label = self.failure.as_ref().map(|failure| failure.kind.label().to_owned());
+                label.or_else(|| self.status_error())
+            }
         }
     }
 
     fn status_error(&self) -> Option<String> {
         let head = self.head.as_ref().filter(|head| 400 <= head.status)?;
-        Some(format!("{} {}", head.status, head.reason()).trim_end().to_owned())
+        // The standard's own words: what a server writes instead may differ from reply to reply.
+        Some(format!("{} {}", head.status, response::reason(head.status)).trim_end().to_owned())
     }
 }
 

@@ -67,28 +67,31 @@ pub(super) fn connect(address: SocketAddr, ports: &mut Ports) -> Result<OwnedFd,
 pub(super) fn connect_failure(errno: Errno, address: SocketAddr) -> Failure {
     let kind = match errno {
         Errno::CONNREFUSED => FailureKind::Refused,
-        Errno::CONNRESET => FailureKind::Reset,
+        Errno::CONNRESET => FailureKind::ResetBeforeReply,
         Errno::TIMEDOUT => FailureKind::ConnectTimeout,
-        errno if is_own_fault(errno) => FailureKind::Generator,
-        _ => FailureKind::Unreachable,
+        errno => own_fault(errno).unwrap_or(FailureKind::Unreachable),
     };
-    Failure::new(kind, format!("failed to connect to {address}: {}", describe(errno)))
+    Failure::with(kind, format!("failed to connect to {address}: {}", describe(errno)))
 }
 
 /// What an error on an open connection means.
 pub(super) fn socket_failure(errno: Errno) -> Failure {
     let kind = match errno {
-        Errno::CONNRESET | Errno::PIPE | Errno::CONNABORTED => FailureKind::Reset,
+        Errno::CONNRESET | Errno::PIPE | Errno::CONNABORTED => FailureKind::ResetBeforeReply,
         Errno::TIMEDOUT => FailureKind::ReadTimeout,
-        errno if is_own_fault(errno) => FailureKind::Generator,
-        _ => FailureKind::Unreachable,
+        errno => own_fault(errno).unwrap_or(FailureKind::Unreachable),
     };
-    Failure::new(kind, describe(errno))
+    Failure::with(kind, describe(errno))
 }
 
 /// This machine ran out of something; the target has no part in it.
-fn is_own_fault(errno: Errno) -> bool {
-    matches!(errno, Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM | Errno::ADDRNOTAVAIL)
+fn own_fault(errno: Errno) -> Option<FailureKind> {
+    match errno {
+        Errno::MFILE | Errno::NFILE => Some(FailureKind::OutOfFiles),
+        Errno::ADDRNOTAVAIL => Some(FailureKind::OutOfPorts),
+        Errno::NOBUFS | Errno::NOMEM => Some(FailureKind::OutOfMemory),
+        _ => None,
+    }
 }
 
 fn describe(errno: Errno) -> String {

@@ -89,11 +89,14 @@ impl Reactor {
     }
 
     /// A call ends without a whole reply, or is tried once more.
-    pub(super) fn fail(&mut self, id: CallId, failure: Failure, now: Instant) {
+    pub(super) fn fail(&mut self, id: CallId, mut failure: Failure, now: Instant) {
         let Some(call) = self.calls.get_mut(id).filter(|call| call.ended.is_none()) else { return };
+        if call.exchange.first_byte.is_some() {
+            failure.kind = failure.kind.in_reply();
+        }
         let connection = call.connection.take();
-        let closed = matches!(failure.kind, FailureKind::Reset | FailureKind::Closed);
-        let unwritten = closed && call.aborted.is_none() && call.is_unwritten();
+        let lost = failure.kind.is_lost_before_reply();
+        let unwritten = lost && call.aborted.is_none() && call.is_unwritten();
         let retry = call.may_retry(&failure);
         if let Some(connection) = connection {
             self.part_with(id, connection, now);
@@ -206,7 +209,7 @@ impl Reactor {
         let Some(call) = self.calls.get_mut(id).filter(|call| call.record.is_none()) else { return };
         let error = call.error();
         let latency = call.ended.unwrap_or(call.started) - call.started;
-        let own_fault = call.failure.as_ref().is_some_and(|f| f.kind == FailureKind::Generator);
+        let own_fault = call.failure.as_ref().is_some_and(|failure| failure.kind.is_generators());
         let outcome = match &error {
             _ if call.aborted == Some(Abort::Stopped) => Outcome::Aborted,
             None => Outcome::Success,
@@ -300,11 +303,6 @@ impl Reactor {
     }
 
     fn time_out(&mut self, id: CallId, kind: FailureKind, now: Instant) {
-        let text = match kind {
-            FailureKind::ConnectTimeout => "timeout: no connection in time",
-            FailureKind::ReadTimeout => "timeout: no byte in time",
-            _ => "timeout: the call took longer than its total",
-        };
-        self.fail(id, Failure::new(kind, text), now);
+        self.fail(id, kind.into(), now);
     }
 }

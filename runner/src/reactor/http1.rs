@@ -7,12 +7,18 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 
+use super::failure::{Failure, FailureKind};
 use super::request::{Request, Target};
 use super::response::{Head, HeaderSpan};
 
 /// Longest head of a reply, in bytes.
 pub(super) const MAX_HEAD: usize = 64 * 1024;
-const MAX_HEADERS: usize = 128;
+/// The most header lines of a reply.
+pub(super) const MAX_HEADERS: usize = 128;
+/// The most line ends before a reply, which some servers leave behind the one before.
+const MAX_BLANK: usize = 16;
+/// A head of fewer bytes is looked at whenever some more have come.
+const SHORT_HEAD: usize = 256;
 /// Longest line of a chunk's size, and of all trailers together.
 const MAX_CHUNK_LINE: usize = 16 * 1024;
 
@@ -64,13 +70,25 @@ pub(super) fn encode(out: &mut Vec<u8>, method: &str, target: &Target, request: 
     out.extend_from_slice(&request.body);
 }
 
+/// Whether `data`, of which the first `known` bytes were an incomplete head, is worth another look. Without the question
+/// a head that comes byte by byte would be read through once for every byte.
+pub(super) fn may_say_more(data: &[u8], known: usize) -> bool {
+    data.len() < SHORT_HEAD || MAX_HEAD <= data.len() || data[known..].contains(&b'\n')
+}
+
 /// Parses the head of a reply to `method`. `None`: more bytes are needed. Interim replies (1xx) are returned like any
 /// other; the caller skips them.
 pub(super) fn parse_head(
     data: &[u8],
     method: &Arc<str>,
     target: &Arc<Target>,
-) -> Result<Option<Reply>, String> {
+) -> Result<Option<Reply>, Failure> {
+    let blank = data.iter().take(MAX_BLANK + 1).take_while(|b| matches!(b, b'\r' | b'\n')).count();
+    if MAX_BLANK < blank {
+        return Err(Failure::with(FailureKind::NoHttp, "nothing but line ends"));
+    }
+    // What is beyond is not looked at, so that the outcome is the same in however many pieces it came.
+    let data = &data[blank..data.len().min(MAX_HEAD)];
     // Filled by the parser as far as there are headers: to clear all of it would take longer than to parse a usual head.
     let mut headers = [const { MaybeUninit::uninit() }; MAX_HEADERS];
     let mut parsed = httparse::Response::new(&mut []);
@@ -78,16 +96,18 @@ pub(super) fn parse_head(
         httparse::ParserConfig::default().parse_response_with_uninit_headers(&mut parsed, data, &mut headers);
     let length = match outcome {
         Ok(httparse::Status::Complete(length)) => length,
-        Ok(httparse::Status::Partial) if data.len() > MAX_HEAD => {
-            return Err(format!("the reply's head is longer than {MAX_HEAD} bytes"));
+        Ok(httparse::Status::Partial) if MAX_HEAD <= blank + data.len() => {
+            return Err(Failure::with(FailureKind::HeadTooLong, format!("more than {MAX_HEAD} bytes")));
         }
         Ok(httparse::Status::Partial) => return Ok(None),
-        Err(error) => return Err(format!("the reply is no HTTP/1: {error}")),
+        Err(error) => return Err(head_failure(error)),
     };
     let status = parsed.code.unwrap_or_default();
     let minor = parsed.version.unwrap_or_default();
     let framing = framing(method, status, parsed.headers)?;
-    let keep_alive = keep_alive(minor, parsed.headers);
+    // Where a length or the version speaks against the chunks, nobody knows where the next reply would begin.
+    let doubtful = framing == Framing::Chunked && (minor == 0 || has(parsed.headers, "content-length"));
+    let keep_alive = !doubtful && keep_alive(minor, parsed.headers);
     let base = data.as_ptr() as usize;
     let range = |part: &[u8]| -> Range<u32> {
         let start = (part.as_ptr() as usize - base) as u32;
@@ -104,10 +124,25 @@ pub(super) fn parse_head(
         raw: Bytes::copy_from_slice(&data[..length]),
         spans,
     };
-    Ok(Some(Reply { head, framing, keep_alive, length }))
+    Ok(Some(Reply { head, framing, keep_alive, length: blank + length }))
 }
 
-fn framing(method: &str, status: u16, headers: &[httparse::Header<'_>]) -> Result<Framing, String> {
+fn head_failure(error: httparse::Error) -> Failure {
+    use httparse::Error;
+    match error {
+        Error::TooManyHeaders => {
+            Failure::with(FailureKind::TooManyHeaders, format!("more than {MAX_HEADERS}"))
+        }
+        Error::HeaderName | Error::HeaderValue | Error::NewLine => {
+            Failure::with(FailureKind::HeaderMalformed, error.to_string())
+        }
+        Error::Status | Error::Token | Error::Version => {
+            Failure::with(FailureKind::NoHttp, error.to_string())
+        }
+    }
+}
+
+fn framing(method: &str, status: u16, headers: &[httparse::Header<'_>]) -> Result<Framing, Failure> {
     if method == "HEAD" || status < 200 || status == 204 || status == 304 {
         return Ok(Framing::Length(0));
     }
@@ -117,12 +152,13 @@ fn framing(method: &str, status: u16, headers: &[httparse::Header<'_>]) -> Resul
         if header.name.eq_ignore_ascii_case("transfer-encoding") {
             chunked = tokens(header.value).last().is_some_and(|t| t.eq_ignore_ascii_case(b"chunked"));
             if !chunked {
-                return Err("the reply's last transfer coding is not `chunked`".to_owned());
+                return Err(Failure::with(FailureKind::CodingUnknown, "the last one is not `chunked`"));
             }
         } else if header.name.eq_ignore_ascii_case("content-length") {
-            let value = parse_length(header.value).ok_or("the reply's Content-Length is no number")?;
+            let invalid = |detail: &'static str| Failure::with(FailureKind::LengthInvalid, detail);
+            let value = parse_length(header.value).ok_or_else(|| invalid("no number, or too large"))?;
             if length.is_some_and(|first| first != value) {
-                return Err("the reply has two different Content-Length headers".to_owned());
+                return Err(invalid("two that differ"));
             }
             length = Some(value);
         }
@@ -132,6 +168,10 @@ fn framing(method: &str, status: u16, headers: &[httparse::Header<'_>]) -> Resul
         (false, Some(length)) => Framing::Length(length),
         (false, None) => Framing::UntilClose,
     })
+}
+
+fn has(headers: &[httparse::Header<'_>], name: &str) -> bool {
+    headers.iter().any(|header| header.name.eq_ignore_ascii_case(name))
 }
 
 fn keep_alive(minor: u8, headers: &[httparse::Header<'_>]) -> bool {
@@ -200,7 +240,7 @@ impl Body {
     }
 
     /// Moves body bytes from `input` to `out`; returns how many bytes of `input` are used.
-    pub(super) fn feed(&mut self, input: &[u8], out: &mut BytesMut) -> Result<usize, String> {
+    pub(super) fn feed(&mut self, input: &[u8], out: &mut BytesMut) -> Result<usize, Failure> {
         let mut used = 0;
         while used < input.len() && self.state != BodyState::Ended {
             let rest = &input[used..];
@@ -238,20 +278,25 @@ impl Body {
         }
     }
 
-    fn take_line(&mut self, rest: &[u8]) -> Result<(usize, bool), String> {
+    fn take_line(&mut self, rest: &[u8]) -> Result<(usize, bool), Failure> {
         let end = rest.iter().position(|b| *b == b'\n');
         let bytes = end.map_or(rest.len(), |at| at + 1);
         self.line.extend_from_slice(&rest[..bytes]);
         if self.state == BodyState::Trailers {
             self.trailer_bytes += bytes;
         }
-        if self.line.len() > MAX_CHUNK_LINE || self.trailer_bytes > MAX_CHUNK_LINE {
-            return Err(format!("a chunk's line or the trailers are longer than {MAX_CHUNK_LINE} bytes"));
-        }
-        Ok((bytes, end.is_some()))
+        let kind = match self.state {
+            BodyState::ChunkEnd if !b"\r\n".starts_with(&self.line) && self.line != b"\n" => {
+                FailureKind::ChunkEndMissing
+            }
+            BodyState::Trailers if MAX_CHUNK_LINE < self.trailer_bytes => FailureKind::TrailersTooLong,
+            BodyState::ChunkSize if MAX_CHUNK_LINE < self.line.len() => FailureKind::ChunkLineTooLong,
+            _ => return Ok((bytes, end.is_some())),
+        };
+        Err(Failure::new(kind))
     }
 
-    fn after_line(&self) -> Result<BodyState, String> {
+    fn after_line(&self) -> Result<BodyState, Failure> {
         let line = self.line.trim_ascii();
         match self.state {
             BodyState::ChunkSize => {
@@ -261,11 +306,10 @@ impl Body {
                 match size.and_then(|text| u64::from_str_radix(text, 16).ok()) {
                     Some(0) => Ok(BodyState::Trailers),
                     Some(size) => Ok(BodyState::ChunkData(size)),
-                    None => Err("a chunk's size is no hexadecimal number".to_owned()),
+                    None => Err(Failure::new(FailureKind::ChunkSizeInvalid)),
                 }
             }
-            BodyState::ChunkEnd if line.is_empty() => Ok(BodyState::ChunkSize),
-            BodyState::ChunkEnd => Err("a chunk is longer than its size".to_owned()),
+            BodyState::ChunkEnd => Ok(BodyState::ChunkSize),
             _ if line.is_empty() => Ok(BodyState::Ended),
             _ => Ok(BodyState::Trailers),
         }
@@ -278,11 +322,11 @@ mod tests {
 
     use super::*;
 
-    fn parse(data: &[u8], method: &str) -> Result<Option<Reply>, String> {
+    fn parse(data: &[u8], method: &str) -> Result<Option<Reply>, Failure> {
         parse_head(data, &Arc::from(method), &Arc::new(Target::parse("http://h/").unwrap()))
     }
 
-    fn body(framing: Framing, parts: &[&[u8]]) -> Result<(Vec<u8>, bool, usize), String> {
+    fn body(framing: Framing, parts: &[&[u8]]) -> Result<(Vec<u8>, bool, usize), Failure> {
         let (mut body, mut out, mut left) = (Body::new(framing), BytesMut::new(), 0);
         for part in parts {
             left += part.len() - body.feed(part, &mut out)?;
@@ -329,7 +373,7 @@ mod tests {
     fn an_endless_head_is_an_error() {
         let mut data = b"HTTP/1.1 200 OK\r\nX: ".to_vec();
         data.resize(MAX_HEAD + 1, b'a');
-        assert!(parse(&data, "GET").unwrap_err().contains("longer than"));
+        assert_eq!(parse(&data, "GET").unwrap_err().kind, FailureKind::HeadTooLong);
     }
 
     #[test]

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use cookie_store::CookieStore;
+use cookie_store::{Cookie, CookieStore};
 
 use super::request::Target;
 
@@ -14,6 +14,12 @@ use super::request::Target;
 const KEEP: Duration = Duration::from_millis(100);
 /// Targets whose headers are kept; more of them are found anew each time.
 const TARGETS: usize = 8;
+
+/// The most cookies of a user, and the most bytes of their names and values together. Servers take less in a request.
+pub(super) const MAX_COOKIES: usize = 150;
+pub(super) const MAX_COOKIE_BYTES: usize = 64 * 1024;
+/// The longest `Set-Cookie` value, as RFC 6265 has it.
+pub(super) const MAX_COOKIE: usize = 4096;
 
 #[derive(Default)]
 pub(super) struct Jar {
@@ -47,10 +53,45 @@ impl Jar {
         self.store.get_request_values(&target.url)
     }
 
-    /// Keeps a `Set-Cookie` value that came from `target`; one that is malformed or foreign is ignored, as browsers do.
+    /// Keeps a `Set-Cookie` value that came from `target`; one that is malformed, foreign or too long is ignored, as
+    /// browsers do, and so is a further one when the jar is full: what a user logged in with stays.
     pub(super) fn set(&mut self, target: &Target, value: &str) {
+        if MAX_COOKIE < value.len() {
+            return;
+        }
+        let Ok(cookie) = Cookie::parse(value, &target.url).map(Cookie::into_owned) else { return };
+        if self.is_full() && !self.replaces(&cookie) {
+            self.sweep();
+            if self.is_full() {
+                return;
+            }
+        }
         self.headers.clear();
-        let _ = self.store.parse(value, &target.url);
+        let _ = self.store.insert(cookie, &target.url);
+    }
+
+    fn is_full(&self) -> bool {
+        let sizes = self.store.iter_any().map(|cookie| (1, cookie.name().len() + cookie.value().len()));
+        let (count, bytes) = sizes.fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
+        MAX_COOKIES <= count || MAX_COOKIE_BYTES <= bytes + MAX_COOKIE
+    }
+
+    /// Whether the cookie takes another's place.
+    fn replaces(&self, cookie: &Cookie<'_>) -> bool {
+        let domain = cookie.domain.as_cow();
+        domain.is_some_and(|domain| self.store.contains_any(&domain, &cookie.path, cookie.name()))
+    }
+
+    /// Forgets what is expired.
+    fn sweep(&mut self) {
+        let place = |cookie: &Cookie<'_>| {
+            Some((cookie.domain.as_cow()?.into_owned(), String::from(&cookie.path), cookie.name().to_owned()))
+        };
+        let expired: Vec<_> =
+            self.store.iter_any().filter(|cookie| cookie.is_expired()).filter_map(place).collect();
+        for (domain, path, name) in expired {
+            self.store.remove(&domain, &path, &name);
+        }
     }
 }
 

@@ -167,6 +167,8 @@ pub struct Reactor {
     deadlines: Deadlines,
     doubts: arrival::Doubts,
     ready: Vec<CallId>,
+    /// Connections with more to read than one turn allows.
+    unfinished: Vec<ConnectionId>,
     statistics: Statistics,
     sent_total: u64,
     on_sent: Option<Box<dyn Fn(u64) + Send>>,
@@ -203,6 +205,7 @@ impl Reactor {
             deadlines: Deadlines::default(),
             doubts: arrival::Doubts::default(),
             ready: Vec::new(),
+            unfinished: Vec::new(),
             statistics: Statistics::default(),
             sent_total: 0,
             on_sent: None,

@@ -21,6 +21,13 @@ use super::{CallId, ConnectionId, Reactor};
 pub(super) const NOTIFY: u64 = 0;
 pub(super) const TIMER: u64 = 1;
 const BATCH: usize = 256;
+/// How often a connection is read in a row before others and the deadlines have their turn: a server may well send faster
+/// than anybody reads, for ever.
+const READS_IN_A_ROW: u32 = 16;
+/// The most interim replies (1xx) before a reply.
+const MAX_INTERIM: u32 = 32;
+/// The most bytes of a body that are kept for a scenario which wants it whole. In pieces a body may be of any length.
+pub(super) const MAX_BODY: usize = 64 * 1024 * 1024;
 
 impl Reactor {
     /// Does all that is due, or only one event of it, and appends the calls to be woken to `ready`.
@@ -69,6 +76,9 @@ impl Reactor {
             NOTIFY => {
                 let _ = rustix::io::read(&*self.notify, &mut counter);
                 self.resume_resolved(Instant::now());
+                for id in std::mem::take(&mut self.unfinished) {
+                    self.read(id, true);
+                }
             }
             TIMER => {
                 let _ = rustix::io::read(&self.timer, &mut counter);
@@ -97,10 +107,17 @@ impl Reactor {
     /// Reads a connection empty. `closing`: the server's close lies behind the bytes, so a short read isn't the end.
     pub(super) fn read(&mut self, id: ConnectionId, closing: bool) {
         let mut buffer = std::mem::take(&mut self.read_buffer);
+        let mut reads = 0;
         while let Some(connection) = self.connections.get_mut(id) {
             if connection.call.and_then(|call| self.calls.get(call)).is_some_and(|call| call.paused) {
                 break;
             }
+            if reads == READS_IN_A_ROW {
+                self.unfinished.push(id);
+                let _ = rustix::io::write(&*self.notify, &1_u64.to_ne_bytes());
+                break;
+            }
+            reads += 1;
             // A short read of TLS's plain bytes says nothing about what the socket still holds.
             let to_the_end = closing || connection.tls.is_some();
             let outcome = connection.read(&mut buffer);
@@ -166,7 +183,12 @@ impl Reactor {
             return;
         }
         let mut input = std::mem::take(&mut connection.input);
+        let known = input.len();
         input.extend_from_slice(bytes);
+        if !http1::may_say_more(&input, known) {
+            connection.input = input;
+            return;
+        }
         if let Some(rest) = self.on_head(call_id, &input, now)
             && let Some(connection) = self.connections.get_mut(id)
         {
@@ -184,19 +206,25 @@ impl Reactor {
             let reply = match http1::parse_head(&bytes[at..], &call.method, &call.target) {
                 Ok(Some(reply)) => reply,
                 Ok(None) => return Some(at),
-                Err(text) => {
-                    self.fail(id, Failure::new(FailureKind::NoHttp, text), now);
+                Err(failure) => {
+                    self.fail(id, failure, now);
                     return None;
                 }
             };
             at += reply.length;
             match reply.head.status {
                 101 => {
-                    let text = "the server switched protocols without having been asked to";
-                    self.fail(id, Failure::new(FailureKind::NoHttp, text), now);
+                    self.fail(id, FailureKind::ProtocolSwitched.into(), now);
                     return None;
                 }
-                100..200 => continue,
+                100..200 if MAX_INTERIM <= call.exchange.interim => {
+                    self.fail(id, FailureKind::TooManyInterim.into(), now);
+                    return None;
+                }
+                100..200 => {
+                    call.exchange.interim += 1;
+                    continue;
+                }
                 _ => {}
             }
             let head = Arc::new(reply.head);
@@ -240,13 +268,13 @@ impl Reactor {
         }
         let Some(location) = head.header("location") else { return Ok(None) };
         if call.request.redirects <= call.hops {
-            let text = format!("more than {} redirects", call.request.redirects);
-            return Err(Failure::new(FailureKind::Redirects, text));
+            let detail = format!("more than {}", call.request.redirects);
+            return Err(Failure::with(FailureKind::TooManyRedirects, detail));
         }
         let location = String::from_utf8_lossy(location);
         match head.target.join(&location) {
             Ok(target) => Ok(Some(Arc::new(target))),
-            Err(error) => Err(Failure::new(FailureKind::Redirects, format!("failed to redirect: {error}"))),
+            Err(error) => Err(Failure::with(FailureKind::RedirectInvalid, error.to_string())),
         }
     }
 
@@ -256,7 +284,7 @@ impl Reactor {
         let before = call.body.len();
         let used = match reply.body.feed(bytes, &mut call.body) {
             Ok(used) => used,
-            Err(text) => return self.fail(id, Failure::new(FailureKind::NoHttp, text), now),
+            Err(failure) => return self.fail(id, failure, now),
         };
         call.received += (call.body.len() - before) as u64;
         if reply.body.ended() {
@@ -273,6 +301,9 @@ impl Reactor {
             }
         } else if call.left.is_some() && call.request.read_ahead < call.body.len() {
             return self.truncate(id, now);
+        } else if MAX_BODY < call.body.len() {
+            call.body = bytes::BytesMut::new();
+            return self.fail(id, too_long_body(), now);
         }
         call_paused(call);
         self.wake(id);
@@ -295,13 +326,14 @@ impl Reactor {
                 reply.keep_alive = false;
                 self.reply_ended(call_id, now);
             }
-            Some(_) => {
-                let text = "the server closed the connection in the middle of the body";
-                self.fail(call_id, Failure::new(FailureKind::Closed, text), now);
-            }
+            Some(_) => self.fail(call_id, Failure::with(FailureKind::ClosedInReply, "in its body"), now),
             None => {
-                let text = "the server closed the connection without a reply";
-                self.fail(call_id, Failure::new(FailureKind::Closed, text), now);
+                // What came may be no head at all, which `may_say_more` left unsaid.
+                let told = self.connections.get(id).map_or(Ok(None), |connection| {
+                    http1::parse_head(&connection.input, &call.method, &call.target)
+                });
+                let failure = told.err().unwrap_or(FailureKind::ClosedBeforeReply.into());
+                self.fail(call_id, failure, now);
             }
         }
     }
@@ -340,4 +372,12 @@ impl Reactor {
 
 fn call_paused(call: &mut super::call::Call) {
     call.paused = call.exchange.reply.as_ref().is_some_and(|reply| reply.next.is_none()) && call.is_full();
+}
+
+fn too_long_body() -> Failure {
+    let detail = format!(
+        "at most {} MiB are kept for one reply; read a longer one in pieces, by `content.iter_chunked`",
+        MAX_BODY / (1024 * 1024)
+    );
+    Failure::with(FailureKind::BodyTooLong, detail)
 }

@@ -17,6 +17,8 @@ const KEEP_ADDRESSES: Duration = Duration::from_secs(30);
 /// How long a failure holds, so that ten thousand users do not ask ten thousand times at once.
 const KEEP_FAILURE: Duration = Duration::from_secs(1);
 const THREADS: usize = 4;
+/// The most names that are known or asked for at a time: redirects may lead to ever new ones.
+const MAX_NAMES: usize = 1024;
 
 type Key = (String, u16);
 type Outcome = Result<Arc<[SocketAddr]>, Failure>;
@@ -59,13 +61,26 @@ impl Resolver {
             }
             _ => {}
         }
+        if MAX_NAMES <= self.entries.len() && !self.make_room(now) {
+            let detail = "too many names are waited for at a time";
+            return Lookup::Known(Err(Failure::with(FailureKind::ResolverFailed, detail)));
+        }
         self.entries.insert(key.clone(), Entry::Waiting(vec![call]));
         if self.questions().send(key.clone()).is_err() {
-            let failure = Failure::new(FailureKind::Generator, "failed to resolve: no resolver thread runs");
+            let failure = Failure::with(FailureKind::ResolverFailed, "no resolver thread runs");
             self.entries.remove(&key);
             return Lookup::Known(Err(failure));
         }
         Lookup::Pending
+    }
+
+    /// Forgets answers: those that no longer hold, or else all. False if that leaves no room.
+    fn make_room(&mut self, now: Instant) -> bool {
+        self.entries.retain(|_, entry| !matches!(entry, Entry::Known { until, .. } if *until <= now));
+        if MAX_NAMES <= self.entries.len() {
+            self.entries.retain(|_, entry| matches!(entry, Entry::Waiting(_)));
+        }
+        self.entries.len() < MAX_NAMES
     }
 
     /// Answers that have come, with the calls that wait for them.
@@ -115,7 +130,10 @@ fn answer_questions(
 
 fn resolve(host: &str, port: u16) -> Outcome {
     let failure = |reason: &str| {
-        Failure::new(FailureKind::NameNotFound, format!("failed to resolve `{host}`: {reason}"))
+        // The standard library gives the system's words only. No answer at all is this machine's own fault.
+        let unanswered = ["Temporary failure in name resolution", "Try again"].contains(&reason);
+        let kind = if unanswered { FailureKind::ResolverFailed } else { FailureKind::NameNotFound };
+        Failure::with(kind, format!("failed to resolve `{host}`: {reason}"))
     };
     match (host, port).to_socket_addrs() {
         Ok(addresses) => {

@@ -75,7 +75,7 @@ impl Reactor {
             Room::Idle(connection) => return self.send(id, connection, now),
             Room::None => return self.queue(id, pool, now),
         }
-        let mut last = Failure::new(FailureKind::NameNotFound, "the name has no address");
+        let mut last = Failure::with(FailureKind::NameNotFound, "the name has no address");
         while let Some(address) = addresses.pop_front() {
             let socket = match connection::connect(address, &mut self.ports) {
                 Ok(socket) => socket,

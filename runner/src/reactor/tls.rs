@@ -8,9 +8,14 @@ use std::sync::Arc;
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 use rustls::pki_types::ServerName;
-use rustls::{ClientConfig, ClientConnection, RootCertStore};
+use rustls::{
+    AlertDescription, CertificateError, ClientConfig, ClientConnection, Error, InvalidMessage, RootCertStore,
+};
 
 use super::failure::{Failure, FailureKind};
+
+/// How often a socket is read in a row without any of the reply's own bytes: tickets and the like are few.
+const MAX_EMPTY_READS: u32 = 64;
 
 /// One TLS connection's state: about 20 KB while it is open.
 pub(super) struct Tls {
@@ -34,8 +39,8 @@ pub(super) fn configure() -> Result<Arc<ClientConfig>, Failure> {
     let found = rustls_native_certs::load_native_certs();
     roots.add_parsable_certificates(found.certs);
     if roots.is_empty() {
-        let text = "failed to verify certificates: this machine has no list of authorities (on Debian: ca-certificates)";
-        return Err(Failure::new(FailureKind::Generator, text));
+        let detail = "this machine has no list of authorities (on Debian: ca-certificates)";
+        return Err(Failure::with(FailureKind::TlsUnavailable, detail));
     }
     with_roots(roots)
 }
@@ -45,7 +50,7 @@ pub(super) fn with_roots(roots: RootCertStore) -> Result<Arc<ClientConfig>, Fail
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
-        .map_err(|error| Failure::new(FailureKind::Generator, format!("failed to set up TLS: {error}")))?
+        .map_err(|error| Failure::with(FailureKind::TlsUnavailable, error.to_string()))?
         .with_root_certificates(roots)
         .with_no_client_auth();
     Ok(Arc::new(config))
@@ -54,8 +59,9 @@ pub(super) fn with_roots(roots: RootCertStore) -> Result<Arc<ClientConfig>, Fail
 impl Tls {
     /// Begins a handshake with `host`.
     pub(super) fn begin(config: &Arc<ClientConfig>, host: &str) -> Result<Self, Failure> {
-        let name = ServerName::try_from(host.to_owned())
-            .map_err(|_| Failure::new(FailureKind::Tls, format!("`{host}` is no name for a certificate")))?;
+        let name = ServerName::try_from(host.to_owned()).map_err(|_| {
+            Failure::with(FailureKind::TlsCertificateInvalid, "the host's name can be in no certificate")
+        })?;
         let session = ClientConnection::new(Arc::clone(config), name).map_err(|error| failure(&error))?;
         Ok(Self { session })
     }
@@ -63,18 +69,16 @@ impl Tls {
     /// Does what can be done of the handshake.
     pub(super) fn advance(&mut self, socket: &OwnedFd, written: &mut u64) -> Result<Handshake, Failure> {
         loop {
-            self.flush(socket, written).map_err(super::connection::socket_failure)?;
+            self.flush(socket, written)
+                .map_err(|errno| handshake_failure(super::connection::socket_failure(errno)))?;
             if !self.session.is_handshaking() {
                 return Ok(Handshake::Done);
             }
             match self.session.read_tls(&mut Socket { socket, written: &mut 0 }) {
-                Ok(0) => {
-                    let text = "the server closed the connection in the TLS handshake";
-                    return Err(Failure::new(FailureKind::Tls, text));
-                }
+                Ok(0) => return Err(FailureKind::TlsCut.into()),
                 Ok(_) => self.process(socket)?,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Handshake::Waiting),
-                Err(error) => return Err(socket_failure(&error)),
+                Err(error) => return Err(handshake_failure(socket_failure(&error))),
             }
         }
     }
@@ -99,7 +103,7 @@ impl Tls {
 
     /// Reads plain bytes into `buffer`; `None` when nothing is there now, 0 at the server's close.
     pub(super) fn read(&mut self, socket: &OwnedFd, buffer: &mut [u8]) -> Result<Option<usize>, Failure> {
-        loop {
+        for _ in 0..MAX_EMPTY_READS {
             match self.session.reader().read(buffer) {
                 Ok(count) => return Ok(Some(count)),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
@@ -112,20 +116,64 @@ impl Tls {
                 Err(error) => return Err(socket_failure(&error)),
             }
         }
+        Err(Failure::with(FailureKind::TlsBroken, "records without end and without data"))
     }
 
     fn process(&mut self, socket: &OwnedFd) -> Result<(), Failure> {
+        let beginning = self.session.is_handshaking();
         let outcome = self.session.process_new_packets().map(drop);
         if outcome.is_err() {
             // The alert that tells the server why; whether it arrives changes nothing.
             let _ = self.flush(socket, &mut 0);
         }
-        outcome.map_err(|error| failure(&error))
+        outcome.map_err(|error| match failure(&error) {
+            // Whoever has spoken TLS before breaks its rules now.
+            failure if failure.kind == FailureKind::TlsNotSpoken && !beginning => {
+                Failure { kind: FailureKind::TlsBroken, ..failure }
+            }
+            failure => failure,
+        })
     }
 }
 
-fn failure(error: &rustls::Error) -> Failure {
-    Failure::new(FailureKind::Tls, format!("TLS failed: {error}"))
+fn failure(error: &Error) -> Failure {
+    Failure::with(kind_of(error), error.to_string())
+}
+
+fn kind_of(error: &Error) -> FailureKind {
+    match error {
+        Error::InvalidCertificate(certificate) => match certificate {
+            CertificateError::Expired | CertificateError::ExpiredContext { .. } => FailureKind::TlsExpired,
+            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+                FailureKind::TlsNotYetValid
+            }
+            // By the name of somebody who is trusted, but not by their key.
+            CertificateError::UnknownIssuer | CertificateError::BadSignature => FailureKind::TlsUnknownIssuer,
+            // What vouches for itself is often an authority's certificate in form: as `openssl req -x509` makes it.
+            CertificateError::Other(error) if error.to_string().contains("CaUsedAsEndEntity") => {
+                FailureKind::TlsUnknownIssuer
+            }
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+                FailureKind::TlsWrongHost
+            }
+            _ => FailureKind::TlsCertificateInvalid,
+        },
+        Error::NoCertificatesPresented => FailureKind::TlsCertificateInvalid,
+        Error::InvalidMessage(InvalidMessage::InvalidContentType) => FailureKind::TlsNotSpoken,
+        Error::PeerIncompatible(_)
+        | Error::InvalidMessage(InvalidMessage::UnknownProtocolVersion)
+        | Error::AlertReceived(
+            AlertDescription::ProtocolVersion
+            | AlertDescription::HandshakeFailure
+            | AlertDescription::InsufficientSecurity,
+        ) => FailureKind::TlsNothingInCommon,
+        Error::AlertReceived(_) => FailureKind::TlsRefused,
+        _ => FailureKind::TlsBroken,
+    }
+}
+
+fn handshake_failure(failure: Failure) -> Failure {
+    Failure { kind: failure.kind.in_handshake(), ..failure }
 }
 
 fn socket_failure(error: &io::Error) -> Failure {

@@ -180,11 +180,11 @@ impl Call {
         self.exchange.reused && self.exchange.writing.is_none()
     }
 
-    /// Whether a failure before any byte of the reply may be tried again: once, where the method is idempotent and the
-    /// connection had been used before, so that the server may have closed it as idle.
+    /// Whether a failure before any byte of the reply may be tried again: where the method is idempotent and the
+    /// connection had been used before, so that the server may have closed it as idle. The next try is on a connection
+    /// of its own, so that it is the last one of its hop.
     pub(super) fn may_retry(&self, failure: &Failure) -> bool {
         failure.kind.is_lost_before_reply()
-            && self.retried == 0
             && self.aborted.is_none()
             && self.exchange.reused
             && self.exchange.first_byte.is_none()

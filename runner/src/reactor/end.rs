@@ -84,7 +84,7 @@ impl Reactor {
             call.request.headers = Arc::new(call.request.headers.without(&dropped));
         }
         call.target = target;
-        self.dispatch(id, now);
+        self.dispatch(id, false, now);
         self.arm(id);
     }
 
@@ -104,7 +104,8 @@ impl Reactor {
         let Some(call) = self.calls.get_mut(id) else { return };
         if unwritten || retry {
             call.retried += u32::from(!unwritten);
-            self.dispatch(id, now);
+            // What was idle beside it may be as stale.
+            self.dispatch(id, true, now);
             return self.arm(id);
         }
         call.failure = Some(failure);

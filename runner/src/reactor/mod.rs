@@ -268,7 +268,7 @@ impl Reactor {
             self.calls[id].place = session.calls.len();
             session.calls.push(id);
         }
-        self.dispatch(id, now);
+        self.dispatch(id, false, now);
         self.arm(id);
         self.set_timer();
         Ok(id)

@@ -229,7 +229,7 @@ impl Reactor {
             let now = Instant::now();
             while let Some(id) = self.next_in_turn(pool) {
                 self.unqueue(id, now);
-                self.go_on(id, pool, now);
+                self.go_on(id, pool, false, now);
                 self.arm(id);
             }
         }

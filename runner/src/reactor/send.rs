@@ -18,22 +18,22 @@ use super::tls::{self, Handshake, Tls};
 use super::{CallId, ConnectionId, PoolId, Reactor};
 
 impl Reactor {
-    /// Puts the present hop of a call on its way.
-    pub(super) fn dispatch(&mut self, id: CallId, now: Instant) {
+    /// Puts the present hop of a call on its way: on an idle connection, if there is one and it need not be `fresh`.
+    pub(super) fn dispatch(&mut self, id: CallId, fresh: bool, now: Instant) {
         let Some(call) = self.calls.get_mut(id) else { return };
         call.exchange = Exchange::default();
         let pool = self.pool_of(id);
         if self.has_queue(pool) {
             return self.queue(id, pool, now);
         }
-        self.go_on(id, pool, now);
+        self.go_on(id, pool, fresh, now);
     }
 
-    /// The present hop goes out on an idle connection of `pool`, or on a new one.
-    pub(super) fn go_on(&mut self, id: CallId, pool: PoolId, now: Instant) {
+    /// The present hop goes out on an idle connection of `pool`, unless it must be `fresh`, or on a new one.
+    pub(super) fn go_on(&mut self, id: CallId, pool: PoolId, fresh: bool, now: Instant) {
         let Some(call) = self.calls.get(id) else { return };
         let authority = Arc::clone(&call.target.authority);
-        if let Some(connection) = self.take_idle(pool, &authority) {
+        if !fresh && let Some(connection) = self.take_idle(pool, &authority) {
             return self.send(id, connection, now);
         }
         match self.resolver.lookup(id, &authority.host, authority.port, now) {

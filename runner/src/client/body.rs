@@ -1,6 +1,7 @@
 //! The body of a reply: whole, as text, as JSON, or in pieces. Each function gives what is there or the waiter for it.
 
 use bytes::Bytes;
+use pyo3::exceptions::PyValueError;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyString};
@@ -20,6 +21,8 @@ pub(super) enum Piece {
 
 /// How much is taken at once where the scenario names no size.
 const PIECE: usize = 64 * 1024;
+/// The longest line: a body may well have no line feed at all, and no end.
+const MAX_LINE: usize = 1024 * 1024;
 
 /// Has the whole body in the response. `Some`: wait.
 fn load(slf: &Bound<'_, Response>) -> PyResult<Option<Py<PyAny>>> {
@@ -268,6 +271,10 @@ pub(super) fn line(slf: &Bound<'_, Response>) -> PyResult<Piece> {
             return Ok(here(slf.py(), &line));
         }
         drop(response);
+        if MAX_LINE < searched {
+            let text = format!("a line of the body is longer than {MAX_LINE} bytes");
+            return Err(PyValueError::new_err(text));
+        }
         if let Some(waiter) = pull(slf, PIECE)? {
             return Ok(Piece::Wait(waiter));
         }

@@ -138,4 +138,15 @@ mod tests {
         }
         assert!(matches!(read(&folder.path().join("absent")), Err(Error::Read { .. })));
     }
+
+    proptest::proptest! {
+        #[test]
+        fn no_bytes_in_its_place_are_more_than_a_foreign_file(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..40)) {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("deposit");
+            fs::write(&path, &bytes).unwrap();
+            let foreign = matches!(read(&path), Err(Error::Foreign { .. }));
+            proptest::prop_assert!(foreign);
+        }
+    }
 }

@@ -19,6 +19,8 @@ mod clock;
 pub mod control;
 pub mod deposit;
 mod ffi;
+#[cfg(test)]
+mod fuzz;
 pub mod master;
 pub mod outbox;
 mod parent;

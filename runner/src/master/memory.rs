@@ -130,4 +130,20 @@ mod tests {
         nowhere.write(&remembered());
         assert!(nowhere.failed && nowhere.read().is_none());
     }
+
+    #[test]
+    fn no_bytes_in_its_place_are_more_than_no_checkpoint() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut memory = Memory::new(directory.path().to_owned());
+        memory.write(&remembered());
+        let good: &'static [u8] = fs::read(directory.path().join(FILE)).unwrap().leak();
+        let corpus: &'static [&'static [u8]] = vec![good].leak();
+        let tokens: &[&[u8]] =
+            &[b"{", b"[", b"null", b"-1", b"1e999", b"18446744073709551615", b"\"", b"\xff", b","];
+        crate::fuzz::hold(&crate::fuzz::mutated(corpus, tokens), |bytes| {
+            // What `read` does, without its complaint.
+            let _ = serde_json::from_slice::<Remembered>(&bytes.0);
+            Ok(())
+        });
+    }
 }

@@ -9,6 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 mod arrival;
+mod fuzz;
 mod hostile;
 mod outbox;
 mod pool;

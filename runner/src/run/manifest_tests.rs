@@ -217,3 +217,57 @@ fn a_file_that_is_no_yaml_is_refused_with_line_and_column() {
     assert!(absent.to_string().contains("absent.yaml`: No such file"), "{absent}");
     assert!(load(Path::new("/dev/zero")).unwrap_err().to_string().ends_with("neither a file nor a folder"));
 }
+
+#[test]
+fn no_bytes_of_a_manifest_do_more_than_to_be_refused() {
+    const MANIFESTS: &[&[u8]] = &[
+        LOAD_TEST.as_bytes(),
+        b"a: &x [1, 2]\nb: *x\nc: {<<: {d: 1}}\n---\n|\n  text\n...\n",
+        b"apiVersion: v1\nkind: ConfigMap\nmetadata: {name: checkout}\nbinaryData: {a.bin: AAEC}\n",
+        b"{\"kind\": \"LoadTest\", \"spec\": {\"load\": {\"shape\": {}}, \"thresholds\": [{\"expr\": \"p95 < 300ms\"}]}}",
+    ];
+    const TOKENS: &[&[u8]] = &[
+        b"---\n",
+        b": ",
+        b"- ",
+        b"&a ",
+        b"*a",
+        b"<<: ",
+        b"!!binary ",
+        b"!",
+        b"%YAML 1.2\n",
+        b"|\n",
+        b">\n",
+        b"\t",
+        b"#",
+        b"[",
+        b"]",
+        b"{",
+        b"}",
+        b"\"",
+        b"'",
+        b"\xff",
+        b"\xef\xbb\xbf",
+        b"\0",
+        b"~",
+        b".inf",
+        b"1e999",
+        b"0x",
+        b"?",
+        b"[[[[[[[[[[[[[[[[",
+        b"10000000000000000000",
+        b"p99 < 1e9h",
+    ];
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("load.yaml");
+    crate::fuzz::hold(&crate::fuzz::mutated(MANIFESTS, TOKENS), |bytes| {
+        fs::write(folder.path().join("map.yaml"), CONFIG_MAP).unwrap();
+        fs::write(&path, &bytes.0).unwrap();
+        for place in [folder.path(), &path] {
+            if let Err(error) = load(place) {
+                proptest::prop_assert!(!error.to_string().is_empty());
+            }
+        }
+        Ok(())
+    });
+}

@@ -1,0 +1,255 @@
+//! Messages, plans and checkpoints with anything in them: whatever can be read as one is taken in, refused or ignored,
+//! and nothing of it stops the state machines. Values are put into good ones, for as long as `AIOTEST_FUZZ_SECONDS` says
+//! (four seconds each unless it does); a failure prints the smallest that fails.
+
+use std::time::{Duration, Instant};
+
+use aiotest_core::master::{Checkpoint, Master};
+use aiotest_core::message::{
+    Assignment, ClassUsers, Departure, Health, LiveSpec, ProcessId, ProcessState, Report, RunnerDeparture,
+    VERSION, Window,
+};
+use aiotest_core::run::{ClassSpec, RunSpec};
+use aiotest_core::runner::Runner;
+use aiotest_core::stats::{Outcome, Phase, Sample, Statistics};
+use aiotest_core::tick::Tick;
+use aiotest_core::wall::WallClock;
+use proptest::prelude::*;
+use proptest::sample::Index;
+use proptest::test_runner::{Config, TestRunner};
+use serde_json::{Value, json};
+
+/// Tests changes of `good` until the time is over.
+fn hold(good: &Value, test: impl Fn(Value)) {
+    let seconds = std::env::var("AIOTEST_FUZZ_SECONDS");
+    let seconds =
+        seconds.map_or(4.0, |text| text.parse().expect("AIOTEST_FUZZ_SECONDS is a number of seconds"));
+    let until = Instant::now() + Duration::from_secs_f64(seconds);
+    let changes = prop::collection::vec((any::<Index>(), value()), 0..4);
+    let config = Config { cases: 64, failure_persistence: None, ..Config::default() };
+    while Instant::now() < until {
+        let outcome = TestRunner::new(config.clone()).run(&changes, |changes| {
+            let mut message = good.clone();
+            for (place, value) in changes {
+                let place = place.index(count(&message));
+                *nth(&mut message, &mut { place }).expect("it is counted") = value;
+            }
+            test(message);
+            Ok(())
+        });
+        if let Err(error) = outcome {
+            panic!("{error}");
+        }
+    }
+}
+
+fn value() -> impl Strategy<Value = Value> {
+    let numbers = [0, 1, 2, 1_000, 1 << 31, u64::from(u32::MAX), u64::MAX / 2, u64::MAX - 1, u64::MAX];
+    let few =
+        ["", "shape", "running", "ended", "draining", "runner-0", "runner-9", "a", "TestShop", "(other)"];
+    prop_oneof![
+        prop::sample::select(numbers.to_vec()).prop_map(Value::from),
+        prop::sample::select(vec![-1.0, 0.0, 0.5, 1e-300, 1e300, 5e-324]).prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        prop::sample::select(few.to_vec()).prop_map(Value::from),
+        (1_usize..3_000).prop_map(|length| Value::from("ä".repeat(length))),
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        Just(json!([])),
+        Just(json!({})),
+        (1_usize..300).prop_map(|length| json!(vec![json!({"at": 1, "live": 7}); length])),
+        (1_usize..300).prop_map(|length| json!((0..length).rev().collect::<Vec<_>>())),
+    ]
+}
+
+/// How many values there are in it, itself included.
+fn count(value: &Value) -> usize {
+    1 + match value {
+        Value::Array(items) => items.iter().map(count).sum(),
+        Value::Object(members) => members.values().map(count).sum::<usize>(),
+        _ => 0,
+    }
+}
+
+/// The value of that number.
+fn nth<'a>(value: &'a mut Value, place: &mut usize) -> Option<&'a mut Value> {
+    if *place == 0 {
+        return Some(value);
+    }
+    *place -= 1;
+    match value {
+        Value::Array(items) => items.iter_mut().find_map(|item| nth(item, place)),
+        Value::Object(members) => members.values_mut().find_map(|member| nth(member, place)),
+        _ => None,
+    }
+}
+
+const fn at(milliseconds: u64) -> Tick {
+    Tick::from_micros(milliseconds * 1000)
+}
+
+fn plan() -> Value {
+    json!({
+        "run": {"id": "a", "name": "quickstart", "number": 1},
+        "load": {"constant": {"users": 10, "spawn_rate": 5, "duration": 20_000_000}},
+        "runners": 2, "processes_per_runner": 2, "aiotestfile": "aiotestfile.py", "dead_man": 15_000_000,
+        "thresholds": [{"expr": "p95 < 300ms"}], "host": "http://h/", "args": ["--tenant=blue"],
+        "deadlines": {"startup": 10_000_000, "run": 60_000_000, "stop": 3_000_000, "results": 1_000_000},
+    })
+}
+
+fn classes() -> Vec<ClassSpec> {
+    vec![ClassSpec { name: "TestShop".into(), weight: 1 }]
+}
+
+fn master() -> Master {
+    Master::new(serde_json::from_value(plan()).unwrap(), classes(), 7).unwrap()
+}
+
+fn id(runner: u32, process: u32) -> ProcessId {
+    ProcessId { runner: format!("runner-{runner}"), process, incarnation: 1 }
+}
+
+fn report(from: ProcessId, sequence: u64) -> Report {
+    let mut statistics = Statistics::default();
+    statistics.record(&Sample {
+        name: "/",
+        method: "GET",
+        latency: Duration::from_millis(3),
+        phases: &[(Phase::Wait, Duration::from_millis(2))],
+        status: Some(503),
+        bytes_received: 10,
+        outcome: Outcome::Failure("503 Service Unavailable"),
+        sent: 1,
+        retried: 0,
+        truncated: false,
+    });
+    statistics.user_error("KeyError: 'token'");
+    Report {
+        version: VERSION,
+        epoch: Some(7),
+        from,
+        sequence,
+        classes: vec!["TestShop".into()],
+        state: ProcessState::Running,
+        users: vec![ClassUsers::default()],
+        windows: vec![Window { since: at(1000), statistics }],
+        sent_total: 1,
+        health: Health::default(),
+        ..Report::default()
+    }
+}
+
+/// A master with all its processes, under load.
+fn running() -> Master {
+    let mut master = master();
+    for (number, from) in [id(0, 0), id(0, 1), id(1, 0), id(1, 1)].into_iter().enumerate() {
+        master.handle_report(at(100 + number as u64), &report(from, 1)).unwrap();
+    }
+    master.handle_timeout(at(3000));
+    master
+}
+
+/// The run goes on to its end, and that can be told.
+fn end(mut master: Master) {
+    let _ = master.handle_report(at(4000), &report(id(0, 0), 2));
+    for _ in 0..50 {
+        let Some(due) = master.poll_timeout() else { break };
+        master.handle_timeout(due);
+        while master.poll_event().is_some() {}
+    }
+    let _ = serde_json::to_vec(&master.status(at(5000))).unwrap();
+    let _ = serde_json::to_vec(&master.checkpoint(at(5000))).unwrap();
+    if let Some(report) = master.report(WallClock::default()) {
+        serde_json::to_vec(&report).unwrap();
+    }
+}
+
+#[test]
+fn no_report_stops_a_master() {
+    let good = serde_json::to_value(report(id(1, 0), 2)).unwrap();
+    hold(&good, |message| {
+        if let Ok(report) = serde_json::from_value::<Report>(message) {
+            for mut master in [master(), running()] {
+                let _ = master.handle_report(at(3500), &report);
+                let _ = master.handle_report(at(3600), &report);
+                end(master);
+            }
+        }
+    });
+}
+
+#[test]
+fn no_word_of_the_operators_stops_a_master() {
+    let spec: RunSpec = serde_json::from_value(plan()).unwrap();
+    let live = serde_json::to_value(LiveSpec::of(&spec, 3)).unwrap();
+    hold(&live, |message| {
+        if let Ok(live) = serde_json::from_value::<LiveSpec>(message) {
+            for mut master in [master(), running()] {
+                let _ = master.handle_spec(at(3500), &live);
+                end(master);
+            }
+        }
+    });
+}
+
+#[test]
+fn no_departure_stops_a_master() {
+    let good = json!({
+        "process": {"runner": "runner-1", "process": 0, "incarnation": 1}, "exit": "killed by signal 9",
+        "sent_total": 5, "runner": "runner-0",
+    });
+    hold(&good, |message| {
+        let mut master = running();
+        if let Ok(departure) = serde_json::from_value::<Departure>(message.clone()) {
+            master.handle_departure(at(3500), &departure);
+        }
+        if let Ok(departure) = serde_json::from_value::<RunnerDeparture>(message) {
+            master.handle_runner_departure(at(3600), &departure);
+        }
+        end(master);
+    });
+}
+
+#[test]
+fn no_plan_makes_a_master_that_stops() {
+    hold(&plan(), |message| {
+        if let Ok(spec) = serde_json::from_value::<RunSpec>(message)
+            && let Ok(mut master) = Master::new(spec, classes(), 7)
+        {
+            let _ = master.handle_report(at(100), &report(id(0, 0), 1));
+            end(master);
+        }
+    });
+}
+
+#[test]
+fn no_checkpoint_makes_a_master_that_stops() {
+    let spec: RunSpec = serde_json::from_value(plan()).unwrap();
+    let good = serde_json::to_value(running().checkpoint(at(3200))).unwrap();
+    hold(&good, |message| {
+        if let Ok(checkpoint) = serde_json::from_value::<Checkpoint>(message)
+            && let Ok(master) = Master::restore(spec.clone(), classes(), checkpoint, at(3300))
+        {
+            end(master);
+        }
+    });
+}
+
+#[test]
+fn no_answer_stops_a_runner() {
+    let mut master = running();
+    let good = serde_json::to_value(master.handle_report(at(3100), &report(id(0, 0), 2)).unwrap()).unwrap();
+    hold(&good, |message| {
+        if let Ok(assignment) = serde_json::from_value::<Assignment>(message) {
+            let mut runner = Runner::new(id(0, 0), vec!["TestShop".into()], Duration::from_secs(15), at(0));
+            runner.handle_assignment(at(3000), at(3100), assignment);
+            for _ in 0..20 {
+                let _ = runner.poll_report(at(3200));
+                while runner.poll_action().is_some() {}
+                let Some(due) = runner.poll_timeout(at(3200)) else { break };
+                runner.handle_timeout(due);
+            }
+        }
+    });
+}

@@ -35,7 +35,7 @@ def test_a_status_below_400_is_a_success_and_one_from_400_a_failure() -> None:
                 assert response.ok is (response.status < 400)
 
     recorded = play(scenario)
-    assert recorded.errors() == {"400 Bad Request": 1, "404 Not Found": 1, "503 Away": 1}
+    assert recorded.errors() == {"400 Bad Request": 1, "404 Not Found": 1, "503 Service Unavailable": 1}
     assert recorded.total("requests") == 6
 
 

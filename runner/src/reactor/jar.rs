@@ -56,7 +56,8 @@ impl Jar {
     /// Keeps a `Set-Cookie` value that came from `target`; one that is malformed, foreign or too long is ignored, as
     /// browsers do, and so is a further one when the jar is full: what a user logged in with stays.
     pub(super) fn set(&mut self, target: &Target, value: &str) {
-        if MAX_COOKIE < value.len() {
+        // No control character but the tab: it would stand in the next request's head.
+        if MAX_COOKIE < value.len() || value.chars().any(|c| c != '\t' && c.is_ascii_control()) {
             return;
         }
         let Ok(cookie) = Cookie::parse(value, &target.url).map(Cookie::into_owned) else { return };

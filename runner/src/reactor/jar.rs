@@ -119,6 +119,17 @@ mod tests {
     }
 
     #[test]
+    fn a_cookie_adds_no_line_to_a_request() {
+        let home = target("http://h/");
+        let mut jar = Jar::default();
+        for value in ["a=b\r\nX: y", "a=b\nX: y", "a=\0", "a\u{7f}=b"] {
+            jar.set(&home, value);
+        }
+        jar.set(&home, "good=1\t; Path=/");
+        assert_eq!(&*jar.header(&home, Instant::now()), "good=1");
+    }
+
+    #[test]
     fn headers_of_many_targets_take_bounded_room() {
         let mut jar = Jar::default();
         jar.set(&target("http://h/"), "a=1; Path=/");

@@ -50,19 +50,3 @@ impl Session {
 pub(super) fn same(a: &Authority, b: &Authority) -> bool {
     std::ptr::eq(a, b) || a == b
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_cookie_adds_no_line_to_a_request() {
-        let target = Target::parse("http://h/").unwrap();
-        let mut session = Session::default();
-        for value in ["a=b\r\nX: y", "a=b\nX: y", "a=\0", "a\u{7f}=b"] {
-            session.set_cookie(&target, value);
-        }
-        session.set_cookie(&target, "good=1\t; Path=/");
-        assert_eq!(session.cookie_header(&target, None), "good=1");
-    }
-}

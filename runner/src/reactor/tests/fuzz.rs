@@ -12,8 +12,8 @@ use super::*;
 use crate::fuzz::{Printed, hold, mutated};
 use crate::reactor::failure::Failure;
 use crate::reactor::http1::{self, Body};
+use crate::reactor::jar::{Jar, MAX_COOKIE_BYTES, MAX_COOKIES};
 use crate::reactor::request::{Target, TargetError};
-use crate::reactor::session::{MAX_COOKIE_BYTES, MAX_COOKIES, Session};
 
 const REPLIES: &[&[u8]] = &[
     b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello",
@@ -200,7 +200,7 @@ fn the_reactor_makes_of_a_reply_what_the_parser_does() {
         let idle: Vec<_> = reactor.connections.keys().collect();
         prop_assert!(idle.len() <= 1);
         // Whatever is left would be the next call's; each shall begin anew.
-        idle.into_iter().for_each(|id| reactor.drop_idle(id));
+        idle.into_iter().for_each(|id| reactor.close_idle(id));
         Ok(())
     });
 }
@@ -316,17 +316,17 @@ const COOKIE_TOKENS: &[&[u8]] = &[
 
 #[test]
 fn a_jar_is_bounded_whatever_it_is_given() {
-    let target = Target::parse("http://base.example/deep/er/x").unwrap();
-    let jar = std::cell::RefCell::new(Session::default());
+    let target = Arc::new(Target::parse("http://base.example/deep/er/x").unwrap());
+    let jar = std::cell::RefCell::new(Jar::default());
     hold(&mutated(COOKIES, COOKIE_TOKENS), |Printed(data)| {
         let mut jar = jar.borrow_mut();
-        jar.set_cookie(&target, &String::from_utf8_lossy(&data));
+        jar.set(&target, &String::from_utf8_lossy(&data));
         let kept: Vec<(&str, &str)> = jar.cookies(&target).collect();
         prop_assert!(kept.len() <= MAX_COOKIES);
         prop_assert!(
             kept.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>() <= MAX_COOKIE_BYTES
         );
-        let header = jar.cookie_header(&target, None);
+        let header = jar.header(&target, Instant::now());
         prop_assert!(!header.contains(['\r', '\n', '\0']), "a line of its own");
         Ok(())
     });

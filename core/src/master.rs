@@ -11,6 +11,7 @@ mod gap;
 mod intake;
 mod layout;
 mod live;
+mod machines;
 mod member;
 mod shape;
 mod spec;
@@ -30,10 +31,10 @@ pub use checkpoint::{Checkpoint, Decisions, Unusable};
 use gap::Gaps;
 use layout::Layout;
 use live::Live;
+use machines::RunnerPeaks;
 use member::{Departed, Member};
 pub use shape::ShapeTick;
 use shape::{Answer, Shape};
-use summary::RunnerPeaks;
 
 /// From the making of a change until it comes into force: every process has heard of it by then.
 pub const LEAD: Duration = Duration::from_millis(1500);
@@ -201,7 +202,7 @@ impl Master {
             return Err(Refusal::Superseded { process: id, by });
         }
         if self.state != RunState::Ended {
-            self.note_peaks();
+            self.note_peaks(&id);
         }
         self.handle_timeout(now);
         if self.state == RunState::Ended

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+pub use crate::health::Health;
 use crate::plan::Plan;
 use crate::run::RunIdentity;
 use crate::share::Share;
@@ -123,24 +124,6 @@ pub enum ProcessState {
     Left,
     /// Hasn't heard from its master for the dead-man time, and has stopped its load.
     Stopped,
-}
-
-/// How a runner process is, since its last report.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Health {
-    /// Of one core.
-    pub cpu_percent: f64,
-    /// Of the machine's time, taken by others on its host.
-    pub steal_percent: f64,
-    /// The longest that the interpreter's loop was late.
-    #[serde(with = "micros")]
-    pub loop_lag: Duration,
-    /// The latest that a user's step was started.
-    #[serde(with = "micros")]
-    pub lateness: Duration,
-    /// Descriptors in use.
-    pub open_files: u64,
 }
 
 /// The master's answer to a report: everything that a process has to know.
@@ -282,6 +265,9 @@ pub struct Status {
     pub failures: u64,
     /// Requests on the wire since the start.
     pub sent: u64,
+    /// Calls that failed by the load generator's own fault; in neither `requests` nor `failures`.
+    #[serde(default)]
+    pub generator_faults: u64,
     /// Finished calls per second over the last ten seconds or so.
     pub rps: f64,
     /// Failed ones of them.
@@ -306,6 +292,9 @@ pub struct Status {
     pub stop: Option<StopReason>,
     /// What whoever watches should know, a sentence each.
     pub notes: Vec<String>,
+    /// What is wrong with the runners as load generators; a sentence stays the same while it goes on.
+    #[serde(default)]
+    pub warnings: Vec<String>,
     /// By the verdict, once the run is over.
     pub exit_code: Option<u8>,
 }

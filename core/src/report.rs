@@ -31,6 +31,9 @@ pub struct Report {
     pub requests: Vec<Request>,
     /// Failures by request and text.
     pub errors: Vec<Failure>,
+    /// Calls that failed by the load generator's own fault, by runner and text; none of them is in `errors`.
+    #[serde(default)]
+    pub generator_faults: Vec<GeneratorFault>,
     /// Users that ended with an error, by its text.
     pub user_errors: Vec<UserError>,
     /// Times in which a part of the load was missing.
@@ -63,8 +66,10 @@ pub struct Users {
     pub peak: u32,
 }
 
-/// Counts, rates and times of some requests.
+/// Counts, rates and times of some requests. Of the calls that were made, `requests` finished, `aborted` were cut by the
+/// stop, and `generator_faults` failed by the load generator's own fault; what any of them put on the wire is in `sent`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Figures {
     /// Finished calls, failed ones included.
     pub requests: u64,
@@ -74,6 +79,8 @@ pub struct Figures {
     pub sent: u64,
     /// Calls cut by the stop; in neither `requests` nor `failures`.
     pub aborted: u64,
+    /// Calls that failed by the load generator's own fault; in neither `requests` nor `failures` nor `latency_ms`.
+    pub generator_faults: u64,
     /// Requests that were sent again.
     pub retried: u64,
     /// Calls whose body was left unread in part.
@@ -147,6 +154,17 @@ pub struct Failure {
     pub count: u64,
 }
 
+/// Calls of one runner that failed by its own fault, with one text.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GeneratorFault {
+    /// Whose calls they were.
+    pub runner: String,
+    /// The text.
+    pub error: String,
+    /// How many.
+    pub count: u64,
+}
+
 /// Users that ended with one error.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UserError {
@@ -169,8 +187,9 @@ pub struct Gap {
     pub lost_at_most: Option<u64>,
 }
 
-/// A runner with all its processes; of rates and times the highest.
+/// A runner with all its processes: of rates and times the highest, and the mean over the time of the load.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Runner {
     /// Such as `runner-0`.
     pub id: String,
@@ -180,10 +199,47 @@ pub struct Runner {
     pub users_peak: u32,
     /// Of one core, of its busiest process.
     pub cpu_percent_max: f64,
+    /// Of one core, of its processes.
+    pub cpu_percent_mean: f64,
+    /// How long an interpreter's thread used a whole core.
+    pub saturated_s: f64,
+    /// How much of the time an interpreter's thread was ready to run and had no CPU.
+    pub waited_percent_mean: f64,
     /// Of the machine's time, taken by others.
     pub steal_percent_max: f64,
+    /// As `steal_percent_max`.
+    pub steal_percent_mean: f64,
+    /// How long a CPU limit kept its processes from running, over all CPUs.
+    pub throttled_ms: f64,
+    /// In so many of the limit's periods.
+    pub throttled_periods: u64,
     /// The longest that an interpreter's loop was late.
     pub loop_lag_ms_max: f64,
+    /// How late it was on average, looked at many times a second.
+    pub loop_lag_ms_mean: f64,
     /// The latest that a user's step was started.
     pub lateness_ms: f64,
+    /// How late steps were started on average.
+    pub lateness_ms_mean: f64,
+    /// So late, at most, were 99 % of them.
+    pub lateness_ms_p99: f64,
+    /// The most descriptors that were in use in one process.
+    pub open_files_max: u64,
+    /// How many a process may have; 0 if unknown.
+    pub open_files_limit: u64,
+    /// The lines that blocked a loop, the worst first.
+    pub blocked: Vec<BlockedLoop>,
+    /// What was wrong with it as a load generator, a sentence each; empty if all was well.
+    pub marks: Vec<String>,
+}
+
+/// A line of the scenario that blocked a loop.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct BlockedLoop {
+    /// Such as `aiotestfile.py:12 in test_report`.
+    pub place: String,
+    /// Altogether.
+    pub seconds: f64,
+    /// The longest at one time.
+    pub longest_ms: f64,
 }

@@ -256,13 +256,7 @@ impl Runner {
             self.next_report = self.next_report.min(now);
         }
         self.sent_total = self.sent_total.max(sent_total);
-        self.health = Health {
-            cpu_percent: self.health.cpu_percent.max(health.cpu_percent),
-            steal_percent: self.health.steal_percent.max(health.steal_percent),
-            loop_lag: self.health.loop_lag.max(health.loop_lag),
-            lateness: self.health.lateness.max(health.lateness),
-            open_files: health.open_files,
-        };
+        self.health.follow(health);
     }
 
     /// Brings the process up to date. Poll for actions next.
@@ -359,6 +353,18 @@ impl Runner {
             Phase::Waiting | Phase::Running | Phase::Stopped => self.drain(HAND_OVER, true),
         }
         self.next_report = self.next_report.min(now);
+    }
+
+    /// The scenario's code has not let go of the loop for too long: no user of this process will ever end by itself, so
+    /// it ends without them. What was measured is handed over, and so is its part of the load. Take no more users in.
+    pub fn give_up(&mut self, now: Tick) {
+        if self.phase != Phase::Ended {
+            self.users.forget_orders(&mut self.actions);
+            self.users.lose();
+            self.phase = Phase::Draining { leaving: true };
+            self.settled = Settled::Ended;
+            self.next_report = self.next_report.min(now);
+        }
     }
 
     /// What the process is doing.

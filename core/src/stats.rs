@@ -60,8 +60,8 @@ pub enum Outcome<'a> {
     Success,
     /// Failed, with this text.
     Failure(&'a str),
-    /// Failed because of the load generator itself (no descriptors or ports left, its own DNS): also a failure, and
-    /// the run is Invalid.
+    /// Failed because of the load generator itself (no descriptors or ports left, its own DNS), with this text: counted
+    /// apart, in neither requests nor failures nor times, as it says nothing about the target; the run is Invalid.
     GeneratorFault(&'a str),
     /// Cut by our own stop: counted as aborted, in neither requests nor failures nor times.
     Aborted,
@@ -121,9 +121,17 @@ impl Statistics {
         row.sent = row.sent.saturating_add(u64::from(sample.sent));
         row.retried = row.retried.saturating_add(u64::from(sample.retried));
         row.bytes_received = row.bytes_received.saturating_add(sample.bytes_received);
-        if sample.outcome == Outcome::Aborted {
-            row.aborted = row.aborted.saturating_add(1);
-            return;
+        match sample.outcome {
+            Outcome::Aborted => {
+                row.aborted = row.aborted.saturating_add(1);
+                return;
+            }
+            Outcome::GeneratorFault(text) => {
+                row.generator_faults = row.generator_faults.saturating_add(1);
+                row.faults.add(self.errors.admit(cut(text)), 1);
+                return;
+            }
+            Outcome::Success | Outcome::Failure(_) => {}
         }
         row.requests = row.requests.saturating_add(1);
         row.truncated = row.truncated.saturating_add(u64::from(sample.truncated));
@@ -137,16 +145,10 @@ impl Statistics {
         for (phase, duration) in sample.phases {
             row.phase_mut(*phase).record(micros_of(*duration));
         }
-        let text = match sample.outcome {
-            Outcome::Failure(text) => text,
-            Outcome::GeneratorFault(text) => {
-                row.generator_faults = row.generator_faults.saturating_add(1);
-                text
-            }
-            Outcome::Success | Outcome::Aborted => return,
-        };
-        row.failures = row.failures.saturating_add(1);
-        row.errors.add(self.errors.admit(cut(text)), 1);
+        if let Outcome::Failure(text) = sample.outcome {
+            row.failures = row.failures.saturating_add(1);
+            row.errors.add(self.errors.admit(cut(text)), 1);
+        }
     }
 
     /// Adds requests on the wire that belong to no recorded sample.

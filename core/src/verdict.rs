@@ -1,6 +1,9 @@
 //! The verdict: what became of a run, and why, in sentences that have the figures in them.
 //!
-//! Pure: looks at evidence that was gathered elsewhere. Start at [`Verdict`].
+//! Pure: looks at evidence that was gathered elsewhere. Start at [`Verdict`]; what the load generator's own health has to
+//! do with it is in [`generator`].
+
+pub mod generator;
 
 use std::time::Duration;
 
@@ -9,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::message::StopReason;
 use crate::stats::{Row, Statistics};
+use generator::{Generator, Weighed};
 
 /// A part of the load may be missing for so long at one time before the run is [`Outcome::Invalid`].
 pub const MISSING_ALLOWED: Duration = Duration::from_secs(10);
@@ -97,6 +101,7 @@ pub(crate) struct Evidence<'a> {
     pub(crate) statistics: &'a Statistics,
     pub(crate) thresholds: Vec<Judged<'a>>,
     pub(crate) missing: Vec<Missing<'a>>,
+    pub(crate) generators: &'a [Generator],
     pub(crate) notes: &'a [String],
 }
 
@@ -131,7 +136,9 @@ pub(crate) fn judge(evidence: &Evidence<'_>) -> Verdict {
     let results: Vec<(ThresholdResult, Option<String>)> =
         evidence.thresholds.iter().map(threshold_result).collect();
     let cancelled = cancelled(evidence);
-    let invalid = invalid(evidence);
+    let Weighed { mut invalid, marks } = generator::weigh(evidence.generators);
+    invalid.extend(self::invalid(evidence));
+    invalid.extend(rate_that_says_nothing(evidence, &results));
     let failed = if results.is_empty() {
         failed(evidence)
     } else {
@@ -149,6 +156,7 @@ pub(crate) fn judge(evidence: &Evidence<'_>) -> Verdict {
     if evidence.load_on.is_some() {
         verdict.reasons.extend(invalid);
         verdict.reasons.extend(failed);
+        verdict.reasons.extend(marks);
     }
     verdict.reasons.extend(evidence.notes.iter().cloned());
     verdict.thresholds = results.into_iter().map(|(result, _)| result).collect();
@@ -183,15 +191,27 @@ fn cancelled(evidence: &Evidence<'_>) -> Option<String> {
     }
 }
 
-/// What was the load generator's own fault.
+/// A bound on the rate that was missed while a runner could do no more.
+fn rate_that_says_nothing(
+    evidence: &Evidence<'_>,
+    results: &[(ThresholdResult, Option<String>)],
+) -> Option<String> {
+    let generator = generator::saturated(evidence.generators)?;
+    let missed = evidence.thresholds.iter().zip(results).find(|(judged, (result, _))| {
+        judged.threshold.expr.metric() == Metric::Rps && result.value.is_some() && !result.passed
+    })?;
+    Some(format!(
+        "{}: says nothing about the target, as the interpreter of {} used a whole core for {}, longer than {}",
+        missed.0.threshold,
+        generator.runner,
+        seconds(generator.usage.saturated),
+        seconds(generator::SATURATED_MARKED)
+    ))
+}
+
+/// Which part of the load was missing.
 fn invalid(evidence: &Evidence<'_>) -> Vec<String> {
     let mut reasons = Vec::new();
-    let faults = evidence.statistics.total().generator_faults;
-    if 0 < faults {
-        reasons.push(format!(
-            "{faults} requests failed because of the load generator itself, not of the target"
-        ));
-    }
     let (dead, target) = (evidence.dead_users, evidence.target);
     if u64::from(target) * DEAD_ALLOWED_PERCENT < dead.saturating_mul(100) {
         reasons.push(format!("{dead} of {target} users died, more than {DEAD_ALLOWED_PERCENT} %"));

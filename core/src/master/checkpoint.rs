@@ -11,9 +11,9 @@ use serde::{Deserialize, Serialize};
 
 use super::gap::Gaps;
 use super::layout::Layout;
+use super::machines::RunnerPeaks;
 use super::member::{Departed, Member};
 use super::shape::Shape;
-use super::summary::RunnerPeaks;
 use super::{Master, MasterEvent, SILENCE_MARGIN};
 use crate::message::{ClassUsers, LiveSpec, ProcessId, ProcessState, RunState, StartComplete, Stop, Window};
 use crate::run::{ClassSpec, InvalidRun, Load, RunSpec};

@@ -141,7 +141,7 @@ impl Member {
             self.state = report.state;
             self.plan_version = report.plan_version;
             self.users = report.users.iter().copied().take(classes).collect();
-            self.health = report.health;
+            self.health.clone_from(&report.health);
         }
         if report.sequence <= self.acknowledged {
             return TakenIn::Known;

@@ -2,32 +2,16 @@
 //!
 //! Reads, never changes what the run does. Start at [`Master::status`] and [`Master::report`].
 
-use std::collections::BTreeSet;
 use std::time::Duration;
-
-use serde::{Deserialize, Serialize};
 
 use super::Master;
 use crate::message::{RunState, Status, StopReason, VERSION};
 use crate::report::figures::{failures, user_errors};
-use crate::report::{self, Figures, Report, Request, Runner, Users};
+use crate::report::{self, Figures, Report, Request, Users};
 use crate::stats::Statistics;
-use crate::tick::{Tick, micros, micros_of};
+use crate::tick::Tick;
 use crate::verdict::{Evidence, Judged, Measured, Missing, Verdict, judge};
 use crate::wall::WallClock;
-
-/// The highest figures of a runner.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub(super) struct RunnerPeaks {
-    processes: BTreeSet<u32>,
-    users: u32,
-    cpu_percent: f64,
-    steal_percent: f64,
-    #[serde(with = "micros")]
-    loop_lag: Duration,
-    #[serde(with = "micros")]
-    lateness: Duration,
-}
 
 impl Master {
     /// The live figures.
@@ -53,6 +37,7 @@ impl Master {
             requests: sum(|row| row.requests),
             failures: sum(|row| row.failures),
             sent: sum(|row| row.sent),
+            generator_faults: sum(|row| row.generator_faults),
             rps: live.rps,
             failures_per_second: live.failures_per_second,
             p50_us: quantile(0.5),
@@ -67,6 +52,7 @@ impl Master {
             joined: self.joined(),
             stop: self.stop.filter(|_| stopping).map(|stop| stop.reason),
             notes: self.notes(),
+            warnings: self.warnings(),
             exit_code: (self.state == RunState::Ended).then(|| self.verdict().result.exit_code()),
         }
     }
@@ -91,6 +77,7 @@ impl Master {
             total: Figures::of(&self.total.total(), seconds),
             requests: self.total.rows().into_iter().map(|row| Request::of(row, seconds)).collect(),
             errors: failures(&self.total),
+            generator_faults: self.generator_faults(),
             user_errors: user_errors(&self.total),
             gaps: self.gaps.iter().map(|gap| self.gap(gap, wall)).collect(),
             runners: self.runner_entries(),
@@ -98,7 +85,7 @@ impl Master {
     }
 
     pub(super) fn verdict(&self) -> Verdict {
-        let notes = self.notes();
+        let (notes, generators) = (self.notes(), self.generators());
         let Some(stop) = self.stop else { return Verdict::default() };
         judge(&Evidence {
             stop: stop.reason,
@@ -111,34 +98,9 @@ impl Master {
             statistics: &self.total,
             thresholds: self.judged(stop.at),
             missing: self.missing(stop.at),
+            generators: &generators,
             notes: &notes,
         })
-    }
-
-    /// Keeps the highest figures of every runner, and the most users at one time.
-    pub(super) fn note_peaks(&mut self) {
-        self.peak = self.peak.max(self.users());
-        let mut users: std::collections::BTreeMap<&str, u32> = std::collections::BTreeMap::new();
-        for (id, member) in self.members.iter().filter(|(_, member)| member.departed.is_none()) {
-            let sum = users.entry(id.runner.as_str()).or_default();
-            *sum = sum.saturating_add(member.live());
-            // Made here once, so that the usual report allocates nothing.
-            if !self.runners.contains_key(&id.runner) {
-                self.runners.insert(id.runner.clone(), RunnerPeaks::default());
-            }
-            let Some(peaks) = self.runners.get_mut(&id.runner) else { continue };
-            let health = &member.health;
-            peaks.processes.insert(id.process);
-            peaks.cpu_percent = peaks.cpu_percent.max(health.cpu_percent);
-            peaks.steal_percent = peaks.steal_percent.max(health.steal_percent);
-            peaks.loop_lag = peaks.loop_lag.max(health.loop_lag);
-            peaks.lateness = peaks.lateness.max(health.lateness);
-        }
-        for (runner, users) in users {
-            if let Some(peaks) = self.runners.get_mut(runner) {
-                peaks.users = peaks.users.max(users);
-            }
-        }
     }
 
     fn notes(&self) -> Vec<String> {
@@ -205,22 +167,5 @@ impl Master {
             to: wall.rfc3339(gap.to.unwrap_or(gap.from)),
             lost_at_most: lost,
         }
-    }
-
-    fn runner_entries(&self) -> Vec<Runner> {
-        let milliseconds = |duration: Duration| micros_of(duration) as f64 / 1000.0;
-        let entry = |(id, peaks): (&String, &RunnerPeaks)| Runner {
-            id: id.clone(),
-            processes: peaks.processes.len() as u32,
-            users_peak: peaks.users,
-            cpu_percent_max: peaks.cpu_percent,
-            steal_percent_max: peaks.steal_percent,
-            loop_lag_ms_max: milliseconds(peaks.loop_lag),
-            lateness_ms: milliseconds(peaks.lateness),
-        };
-        let mut entries: Vec<Runner> = self.runners.iter().map(entry).collect();
-        // So that runner-2 stands before runner-10.
-        entries.sort_by(|a, b| (a.id.len(), &a.id).cmp(&(b.id.len(), &b.id)));
-        entries
     }
 }

@@ -309,9 +309,11 @@ fn the_report_has_every_field_of_version_one() {
     let keys =
         |value: &serde_json::Value| value.as_object().unwrap().keys().cloned().collect::<BTreeSet<String>>();
     let set = |names: &str| names.split_whitespace().map(str::to_owned).collect::<BTreeSet<String>>();
-    let total =
-        "requests failures sent aborted retried truncated failure_ratio rps bytes_received latency_ms";
-    assert_eq!(keys(&json), set("version run users verdict total requests errors user_errors gaps runners"));
+    let total = "requests failures sent aborted generator_faults retried truncated failure_ratio rps bytes_received latency_ms";
+    assert_eq!(
+        keys(&json),
+        set("version run users verdict total requests errors generator_faults user_errors gaps runners")
+    );
     assert_eq!(keys(&json["run"]), set("id startTime completionTime duration_s"));
     assert_eq!(keys(&json["users"]), set("target peak"));
     assert_eq!(keys(&json["verdict"]), set("result reasons thresholds"));
@@ -322,7 +324,9 @@ fn the_report_has_every_field_of_version_one() {
     assert_eq!(json["requests"][0]["status"], json!({"200": 1}));
     assert_eq!(
         keys(&json["runners"][0]),
-        set("id processes users_peak cpu_percent_max steal_percent_max loop_lag_ms_max lateness_ms")
+        set("id processes users_peak cpu_percent_max cpu_percent_mean saturated_s waited_percent_mean \
+             steal_percent_max steal_percent_mean throttled_ms throttled_periods loop_lag_ms_max loop_lag_ms_mean \
+             lateness_ms lateness_ms_mean lateness_ms_p99 open_files_max open_files_limit blocked marks")
     );
     assert_eq!(json["run"]["startTime"], "1970-01-01T00:00:01.500Z");
     assert_eq!((&json["version"], &json["verdict"]["result"]), (&json!(1), &json!("Passed")));

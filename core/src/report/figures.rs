@@ -50,6 +50,7 @@ impl Figures {
             failures: row.failures,
             sent: row.sent,
             aborted: row.aborted,
+            generator_faults: row.generator_faults,
             retried: row.retried,
             truncated: row.truncated,
             failure_ratio: row.failure_ratio(),

@@ -237,12 +237,28 @@ fn the_start_is_complete_at_the_agreed_instant_and_once() {
     assert_eq!(actions(&mut runner), [Action::StartComplete { users: 40 }]);
 }
 
+#[test]
+fn a_process_that_gives_up_hands_over_what_it_measured_and_leaves_without_its_users() {
+    let mut runner = running();
+    runner.give_up(at(3000));
+    assert!(runner.measurement_due(at(3000)));
+    runner.handle_measurement(at(3000), measured(2));
+    runner.handle_timeout(at(3000));
+    assert_eq!(actions(&mut runner), [], "nobody is there to be told");
+    let report = runner.poll_report(at(3000)).unwrap();
+    assert_eq!((report.state, report.users[0].live), (ProcessState::Left, 0));
+    assert_eq!(report.windows.iter().map(|window| window.statistics.total().requests).sum::<u64>(), 2);
+    answer(&mut runner, 3010, report.sequence);
+    assert_eq!(actions(&mut runner), [Action::End { exit_code: EXIT_HANDED_OVER }]);
+}
+
 #[derive(Clone, Debug)]
 enum Input {
     Answer(u64, Box<Assignment>),
     Users(usize, u32, u32),
     NoAnswer,
     HandOver,
+    GiveUp,
     Refused,
 }
 
@@ -280,6 +296,7 @@ fn any_input() -> impl Strategy<Value = (u64, Input)> {
         4 => (0..3_usize, any::<u32>(), any::<u32>()).prop_map(|(class, live, dead)| Input::Users(class, live, dead)),
         2 => Just(Input::NoAnswer),
         1 => Just(Input::HandOver),
+        1 => Just(Input::GiveUp),
         1 => Just(Input::Refused),
     ];
     (pause, input)
@@ -299,6 +316,7 @@ proptest! {
                 Input::Users(class, live, dead) => runner.handle_users(class, live, dead),
                 Input::NoAnswer => runner.handle_no_answer(now),
                 Input::HandOver => runner.hand_over(now),
+                Input::GiveUp => runner.give_up(now),
                 Input::Refused => runner.handle_refusal(now, &Refusal::NoPlace(String::new())),
             }
             if runner.measurement_due(now) {

@@ -70,6 +70,11 @@ impl Users {
         self.ordered.fill(0);
     }
 
+    /// Nobody is live any more.
+    pub(super) fn lose(&mut self) {
+        self.now.iter_mut().for_each(|users| users.live = 0);
+    }
+
     /// Whether every wanted user is there, or has died.
     pub(super) fn reached(&self, wanted: &[u32]) -> bool {
         wanted.iter().enumerate().all(|(class, wanted)| {

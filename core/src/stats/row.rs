@@ -65,7 +65,9 @@ impl Phase {
     }
 }
 
-/// All calls of one name and method.
+/// All calls of one name and method: `requests` finished, `aborted` were cut by our own stop, and `generator_faults`
+/// failed by our own fault; these three add up to the calls that were made. What any of them put on the wire is in
+/// `sent`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Row {
     /// The calls' name.
@@ -90,7 +92,7 @@ pub struct Row {
     /// Calls whose body was left unread in part.
     #[serde(default)]
     pub truncated: u64,
-    /// Failures that were the load generator's own fault.
+    /// Calls that failed by the load generator's own fault, beside the finished ones.
     #[serde(default)]
     pub generator_faults: u64,
     /// Bytes of bodies.
@@ -105,6 +107,8 @@ pub struct Row {
     since_intended: Option<Histogram>,
     #[serde(default, skip_serializing_if = "Counts::is_empty")]
     pub(super) errors: Counts,
+    #[serde(default, skip_serializing_if = "Counts::is_empty")]
+    pub(super) faults: Counts,
 }
 
 impl Row {
@@ -125,6 +129,7 @@ impl Row {
             phases: Vec::new(),
             since_intended: None,
             errors: Counts::default(),
+            faults: Counts::default(),
         }
     }
 
@@ -172,13 +177,18 @@ impl Row {
         self.errors.iter()
     }
 
+    /// Faults of the load generator's own by their text, in the texts' order.
+    pub fn faults(&self) -> impl Iterator<Item = (&str, u64)> {
+        self.faults.iter()
+    }
+
     /// Failures per finished call; 0 if there was none.
     pub fn failure_ratio(&self) -> f64 {
         if self.requests == 0 { 0.0 } else { self.failures as f64 / self.requests as f64 }
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.requests == 0 && self.sent == 0 && self.aborted == 0
+        self.requests == 0 && self.sent == 0 && self.aborted == 0 && self.generator_faults == 0
     }
 
     /// For one more finished call, which is not among the times yet.
@@ -238,5 +248,6 @@ impl Row {
         }
         other.phases.iter().for_each(|(phase, theirs)| self.phase_mut(*phase).merge(theirs));
         other.errors.iter().for_each(|(text, count)| self.errors.add(known.admit(cut(text)), count));
+        other.faults.iter().for_each(|(text, count)| self.faults.add(known.admit(cut(text)), count));
     }
 }

@@ -42,11 +42,19 @@ fn a_failure_without_a_reply_enters_the_histogram() {
 }
 
 #[test]
-fn a_generator_fault_is_a_failure_and_counted_apart() {
+fn a_generator_fault_is_in_neither_requests_nor_failures_nor_times() {
     let mut statistics = Statistics::default();
-    statistics.record(&Sample { outcome: Outcome::GeneratorFault("no descriptors"), ..OK });
+    statistics.record(&OK);
+    statistics.record(&Sample { outcome: Outcome::GeneratorFault("no descriptors"), sent: 0, ..OK });
+    assert_eq!(over_the_wire(&statistics), statistics);
     let total = statistics.total();
-    assert_eq!((total.failures, total.generator_faults), (1, 1));
+    assert_eq!((total.requests, total.failures, total.latency().count()), (1, 0, 1));
+    assert_eq!((total.generator_faults, total.sent), (1, u64::from(OK.sent)));
+    assert_eq!(total.faults().collect::<Vec<_>>(), [("no descriptors", 1)]);
+    assert_eq!(total.errors().count(), 0);
+    let mut alone = Statistics::default();
+    alone.record(&Sample { outcome: Outcome::GeneratorFault("no descriptors"), sent: 0, ..OK });
+    assert_eq!(alone.take().total().generator_faults, 1, "nothing but a fault is something");
 }
 
 #[test]

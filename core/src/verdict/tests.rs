@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::*;
+use crate::health::Usage;
 use crate::stats::{Outcome as Call, Sample};
 
 fn statistics(calls: &[(u64, Call<'_>)]) -> Statistics {
@@ -37,6 +38,7 @@ fn evidence(statistics: &Statistics) -> Evidence<'_> {
         statistics,
         thresholds: Vec::new(),
         missing: Vec::new(),
+        generators: &[],
         notes: &[],
     }
 }
@@ -102,14 +104,51 @@ fn a_load_that_stopped_too_early_keeps_no_threshold() {
 #[test]
 fn the_generators_own_faults_make_it_invalid_first() {
     let faults = statistics(&[(1, Call::GeneratorFault("no ports")), (1, Call::Failure("refused"))]);
+    let faulty = |runner: &str, count| Generator {
+        runner: runner.to_owned(),
+        faults: vec![("no ports".to_owned(), count)],
+        ..Generator::default()
+    };
+    let generators = [faulty("runner-0", 1), faulty("runner-1", 3)];
     check(
-        &evidence(&faults),
+        &Evidence { generators: &generators, ..evidence(&faults) },
         Outcome::Invalid,
         &[
-            "1 requests failed because of the load generator itself, not of the target",
-            "2 of 2 requests failed",
+            "runner-1 (and another runner): 3 calls failed by the load generator's own fault, more than 0: no ports",
+            "1 of 1 requests failed",
         ],
     );
+}
+
+#[test]
+fn a_fault_of_the_generators_own_breaks_no_threshold() {
+    check_threshold(
+        "error_rate < 1%",
+        &[(1, Call::Success), (9_000, Call::GeneratorFault("no ports"))],
+        Some(0.0),
+        &[],
+    );
+    check_threshold("max < 1s", &[(1, Call::Success), (9_000, Call::GeneratorFault(""))], Some(1.0), &[]);
+}
+
+#[test]
+fn a_rate_that_was_missed_by_a_saturated_runner_is_invalid_and_not_failed() {
+    let threshold: Threshold = serde_json::from_value(json!({"expr": "rps > 1000"})).unwrap();
+    let all = statistics(&[(1, Call::Success)]);
+    let judged = || {
+        let (from, length) = (Duration::from_secs(2), Duration::from_secs(10));
+        let measured = Some(Measured { from, length, statistics: all.clone() });
+        vec![Judged { threshold: &threshold, measured }]
+    };
+    let failed = Evidence { thresholds: judged(), ..evidence(&all) };
+    check(&failed, Outcome::Failed, &["rps > 1000: measured 0.1"]);
+    let usage = Usage { saturated: Duration::from_secs(50), ..Usage::default() };
+    let generators = [Generator { runner: "runner-0".into(), usage, ..Generator::default() }];
+    let verdict = judge(&Evidence { thresholds: judged(), generators: &generators, ..evidence(&all) });
+    assert_eq!(verdict.result, Outcome::Invalid);
+    let said = "rps > 1000: says nothing about the target, as the interpreter of runner-0 used a whole core for 50 s, \
+                longer than 10 s";
+    assert_eq!(verdict.reasons[0], said);
 }
 
 #[test]

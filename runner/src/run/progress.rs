@@ -3,6 +3,7 @@
 //! [`show_progress`] does it for a master in this very process, from a thread of its own that never attaches to the
 //! interpreter; `aiotest run` uses [`Progress`] in its own loop.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::thread;
 use std::time::Duration;
@@ -23,6 +24,9 @@ const POLL: Duration = Duration::from_secs(1);
 const PLAIN: Duration = Duration::from_secs(5);
 /// How long a master may be silent before it is given up.
 pub(crate) const SILENCE: Duration = Duration::from_secs(60);
+
+/// The most warnings that are shown; the report has them all.
+const MOST_WARNINGS: usize = 50;
 
 /// What a watch over a master brings.
 #[derive(Debug)]
@@ -72,19 +76,25 @@ pub(crate) struct Progress {
     /// When the last plain line was printed, and what the run was doing.
     printed: Option<(Instant, RunState)>,
     notes: usize,
+    warnings: BTreeSet<String>,
 }
 
 impl Progress {
     pub(crate) const fn new(output: Output) -> Self {
-        Self { output, printed: None, notes: 0 }
+        Self { output, printed: None, notes: 0, warnings: BTreeSet::new() }
     }
 
-    /// Shows the newest figures, and every note of the master once.
+    /// Shows the newest figures, and every note and warning of the master once.
     pub(crate) fn show(&mut self, status: &Status) {
         for note in status.notes.iter().skip(self.notes) {
             self.output.line(Stream::Err, &format!("aiotest: {note}"));
         }
         self.notes = self.notes.max(status.notes.len());
+        for warning in &status.warnings {
+            if self.warnings.len() < MOST_WARNINGS && self.warnings.insert(warning.clone()) {
+                self.output.line(Stream::Err, &format!("aiotest: {warning}"));
+            }
+        }
         let text = line(status);
         if self.output.has_live_line() {
             self.output.live(&text);
@@ -124,6 +134,9 @@ fn line(status: &Status) -> String {
         },
         format!("p95 {} ms", milliseconds(status.p95_us.map(|us| us as f64 / 1_000.0))),
     ];
+    if 0 < status.generator_faults {
+        parts.push(format!("{} own faults", count(status.generator_faults)));
+    }
     if 0 < status.dead_users {
         parts.push(format!("{} users died", count(status.dead_users)));
     }
@@ -233,5 +246,17 @@ mod tests {
         let printed = output.taken(Stream::Err);
         assert_eq!(printed.matches("aiotest: one\n").count(), 1, "{printed}");
         assert_eq!(printed.matches("aiotest: two\n").count(), 1, "{printed}");
+    }
+
+    #[test]
+    fn a_warning_is_shown_once_wherever_it_stands() {
+        let output = Output::captured();
+        let mut progress = Progress::new(output.clone());
+        for warnings in [vec!["one".to_owned()], vec!["zero".to_owned(), "one".to_owned()]] {
+            progress.show(&Status { warnings, ..running() });
+        }
+        let printed = output.taken(Stream::Err);
+        assert_eq!(printed.matches("aiotest: one\n").count(), 1, "{printed}");
+        assert_eq!(printed.matches("aiotest: zero\n").count(), 1, "{printed}");
     }
 }

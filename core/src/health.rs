@@ -56,7 +56,7 @@ pub struct Usage {
     /// CPU time of the whole process.
     #[serde(with = "micros")]
     pub cpu: Duration,
-    /// How long the interpreter's thread used a whole core, or nearly; of several processes the longest.
+    /// How long the interpreter's thread had no idle time, or nearly; of several processes the longest.
     #[serde(with = "micros")]
     pub saturated: Duration,
     /// How long the interpreter's thread was ready to run and had no CPU.

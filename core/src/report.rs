@@ -201,7 +201,7 @@ pub struct Runner {
     pub cpu_percent_max: f64,
     /// Of one core, of its processes.
     pub cpu_percent_mean: f64,
-    /// How long an interpreter's thread used a whole core.
+    /// How long an interpreter's thread had no idle time.
     pub saturated_s: f64,
     /// How much of the time an interpreter's thread was ready to run and had no CPU.
     pub waited_percent_mean: f64,

@@ -144,14 +144,19 @@ pub(crate) fn judge(evidence: &Evidence<'_>) -> Verdict {
     } else {
         results.iter().filter_map(|(_, reason)| reason.clone()).collect()
     };
+    // Where no process stays alive the run is stopped, but not because anybody wanted to.
+    let stuck = evidence.generators.iter().any(|generator| generator.usage.stuck.is_some());
     verdict.result = match (evidence.load_on, &cancelled) {
         (None, Some(_)) if evidence.stop != StopReason::NotStarted => Outcome::Cancelled,
         (None, _) => Outcome::NotStarted,
-        (Some(_), Some(_)) => Outcome::Cancelled,
+        (Some(_), Some(_)) if !stuck => Outcome::Cancelled,
         _ if !invalid.is_empty() => Outcome::Invalid,
         _ if !failed.is_empty() => Outcome::Failed,
         _ => Outcome::Passed,
     };
+    if stuck {
+        verdict.reasons.append(&mut invalid);
+    }
     verdict.reasons.extend(cancelled);
     if evidence.load_on.is_some() {
         verdict.reasons.extend(invalid);
@@ -201,7 +206,7 @@ fn rate_that_says_nothing(
         judged.threshold.expr.metric() == Metric::Rps && result.value.is_some() && !result.passed
     })?;
     Some(format!(
-        "{}: says nothing about the target, as the interpreter of {} used a whole core for {}, longer than {}",
+        "{}: says nothing about the target, as the interpreter of {} was saturated for {}, longer than {}",
         missed.0.threshold,
         generator.runner,
         seconds(generator.usage.saturated),

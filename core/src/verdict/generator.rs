@@ -18,9 +18,9 @@ pub const LAG_MARKED: Duration = Duration::from_millis(200);
 pub const LATE_ALLOWED: Duration = Duration::from_secs(1);
 /// ...and of a hundred steps so many later than that, before the run is Invalid.
 pub const LATE_ALLOWED_PERCENT: u64 = 1;
-/// From this share of a core on, in percent, an interpreter's thread has used it all.
+/// From this share of the time on, in percent, in which an interpreter's thread ran or waited for a CPU, it is saturated.
 pub const SATURATED_PERCENT: f64 = 95.0;
-/// An interpreter that used a whole core for longer than this, altogether, marks its runner.
+/// An interpreter that was saturated for longer than this, altogether, marks its runner.
 pub const SATURATED_MARKED: Duration = Duration::from_secs(10);
 /// An interpreter that was ready to run and had no CPU for more than this share of the time marks its runner.
 pub const WAITED_MARKED_PERCENT: f64 = 10.0;
@@ -149,7 +149,7 @@ pub(super) fn weigh(generators: &[Generator]) -> Weighed {
     weighed
 }
 
-/// The runner that may have been what limited the rate: it used a whole core for longer than is marked.
+/// The runner that may have been what limited the rate: its interpreter was saturated for longer than is marked.
 pub(super) fn saturated(generators: &[Generator]) -> Option<&Generator> {
     let saturated = generators.iter().filter(|generator| SATURATED_MARKED < generator.usage.saturated);
     saturated.max_by_key(|generator| generator.usage.saturated)
@@ -259,7 +259,7 @@ fn shares(usage: &Usage, find: &mut impl FnMut(Kind, bool, f64, String)) {
     }
     if SATURATED_MARKED < usage.saturated {
         let text = format!(
-            "its interpreter used a whole core for {}, longer than {}: it may have been what limited the rate",
+            "its interpreter was saturated for {}, longer than {}: it may have been what limited the rate",
             seconds(usage.saturated),
             seconds(SATURATED_MARKED)
         );

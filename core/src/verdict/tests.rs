@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::*;
-use crate::health::Usage;
+use crate::health::{Blocked, Usage};
 use crate::stats::{Outcome as Call, Sample};
 
 fn statistics(calls: &[(u64, Call<'_>)]) -> Statistics {
@@ -146,7 +146,7 @@ fn a_rate_that_was_missed_by_a_saturated_runner_is_invalid_and_not_failed() {
     let generators = [Generator { runner: "runner-0".into(), usage, ..Generator::default() }];
     let verdict = judge(&Evidence { thresholds: judged(), generators: &generators, ..evidence(&all) });
     assert_eq!(verdict.result, Outcome::Invalid);
-    let said = "rps > 1000: says nothing about the target, as the interpreter of runner-0 used a whole core for 50 s, \
+    let said = "rps > 1000: says nothing about the target, as the interpreter of runner-0 was saturated for 50 s, \
                 longer than 10 s";
     assert_eq!(verdict.reasons[0], said);
 }
@@ -175,6 +175,19 @@ fn an_interrupted_run_never_passes() {
     check(&stopped, Outcome::Cancelled, &["interrupted after 60 s of load"]);
     let early = Evidence { load_on: None, ..stopped };
     check(&early, Outcome::Cancelled, &["interrupted before the load started"]);
+}
+
+#[test]
+fn a_run_that_was_stopped_as_its_last_process_was_stuck_is_invalid() {
+    let good = statistics(&[(1, Call::Success)]);
+    let stuck = Some(Blocked { place: "a.py:1 in f".into(), ..Blocked::default() });
+    let usage = Usage { stuck, ..Usage::default() };
+    let generators = [Generator { runner: "runner-0".into(), usage, ..Generator::default() }];
+    let stopped = Evidence { stop: StopReason::Stopped, generators: &generators, ..evidence(&good) };
+    let verdict = judge(&stopped);
+    assert_eq!(verdict.result, Outcome::Invalid);
+    let first = "runner-0: a process was ended because its loop had not turned for 0 s: a.py:1 in f";
+    assert_eq!(verdict.reasons, [first, "stopped on request after 60 s of load"]);
 }
 
 #[test]

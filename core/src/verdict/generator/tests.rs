@@ -97,7 +97,7 @@ fn a_busy_core_and_a_crowded_machine_are_marks() {
         &generator(usage),
         &[],
         &[
-            "runner-0: its interpreter used a whole core for 60 s, longer than 10 s: it may have been what limited the \
+            "runner-0: its interpreter was saturated for 60 s, longer than 10 s: it may have been what limited the \
              rate",
             "runner-0: its interpreter was ready to run and had no CPU for 30 % of the time, more than 10 %",
         ],

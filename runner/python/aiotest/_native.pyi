@@ -5,7 +5,7 @@ are polled: when `fileno()` becomes readable, `poll()` returns what is to be don
 blocks. Their network work happens in a thread of their own that never attaches to the interpreter.
 """
 
-from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable, Mapping, Sequence
 from http.cookies import SimpleCookie
 from types import TracebackType
 from typing import Any, Protocol, Self, TypedDict, TypeVar, Unpack, final
@@ -125,7 +125,38 @@ class Runner:
         """Count an error that ended a user; cut at 500 characters."""
 
     def loop_lag(self, seconds: float) -> None:
-        """The event loop was this late."""
+        """The event loop has turned, this late."""
+
+    def stack_pipe(self) -> int:
+        """A descriptor, valid as long as this runner, where `faulthandler` is to write the stack of the
+        loop's thread when the second signal of `watch` comes. Raises: `OSError` without a free descriptor.
+        """
+
+    def stack(self, text: str) -> None:
+        """Where the loop's thread is, in the words of `faulthandler`, when the first signal of `watch` has
+        come.
+        """
+
+    def watch(
+        self,
+        *,
+        thread: int,
+        period: float,
+        folders: Sequence[str],
+        exit_code: int,
+        signals: tuple[int, int] | None,
+    ) -> None:
+        """From now on the loop of `thread` (its native id) turns, with a `loop_lag` every `period` seconds.
+
+        When it does not, its thread is sent the first of `signals`, and the second after ten seconds without
+        an answer, as long as they are handled as they are now; what blocks it is named by the innermost line
+        of a file beneath `folders`. A loop that has not turned for 30 s while there are users, or for 1 s
+        once their time to end is over, never will: what was measured is reported, and the process ends with
+        `exit_code`.
+        """
+
+    def unwatch(self) -> None:
+        """From now on nobody looks at the loop."""
 
     def lateness(self, seconds: float) -> None:
         """A user was woken this late after its wait."""

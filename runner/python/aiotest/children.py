@@ -21,6 +21,7 @@ from aiotest.host import RunnerHost
 from aiotest.master_host import MasterHost
 from aiotest.options import UsageError
 from aiotest.seat import Deadline, Seat, read_plan, take_seat
+from aiotest.watch import watched
 
 __all__ = ["master", "runner"]
 
@@ -171,7 +172,8 @@ async def _runner(seat: Seat, flags: argparse.Namespace) -> int:
     memory.settle()
     classes = seat.collected.user_classes
     host = RunnerHost(native, classes, _native.UserScope, _native.record, facade)
-    code = await host.run()
+    with watched(native, seat.collected.path, NOT_RUN):
+        code = await host.run()
     if host.stuck:
         process.quit_now(code)
     return code

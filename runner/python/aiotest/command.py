@@ -23,10 +23,13 @@ from aiotest.collection import AiotestfileError, Collected, collect
 from aiotest.host import RunnerHost
 from aiotest.log import logger
 from aiotest.master_host import MasterHost
+from aiotest.watch import watched
 
 __all__ = ["plan_of", "run"]
 
 MICROSECONDS = 1_000_000
+FAILED = 1
+"""The one exit code beside 0."""
 NO_TOKEN = "without-token"
 """What a master without a secret and its workers on the same machine say in place of one."""
 
@@ -90,7 +93,8 @@ async def _alone(given: argparse.Namespace, collected: Collected) -> int:
         _native.show_progress(master.addresses[0], token)
         users = RunnerHost(native, collected.user_classes, _native.UserScope, _native.record, facade)
         served = asyncio.create_task(MasterHost(master, collected.shape, None).run(), name="master")
-        await users.run()
+        with watched(native, collected.path, FAILED):
+            await users.run()
         await served
         code = _exit_code(master)
     finally:
@@ -137,7 +141,8 @@ async def _worker(given: argparse.Namespace, collected: Collected) -> int:
     process.on_signals(lambda _: native.hand_over(), process.quit_now)
     memory.settle()
     users = RunnerHost(native, collected.user_classes, _native.UserScope, _native.record, facade)
-    code = 0 if await users.run() == 0 else 1
+    with watched(native, collected.path, FAILED):
+        code = 0 if await users.run() == 0 else FAILED
     if users.stuck:
         process.quit_now(code)
     return code
@@ -225,9 +230,14 @@ def _address(host: str, port: int) -> str:
 
 
 def _exit_code(master: _native.Master) -> int:
-    """1 where requests failed, users died, or nothing was run; as ever, whatever else the verdict says."""
+    """1 where calls failed, also by this machine's own fault, users died, or nothing was run; as ever,
+    whatever else the verdict says.
+    """
     report = json.loads(master.report())
     failed = (
-        report["total"]["failures"] or report["user_errors"] or report["verdict"]["result"] == "NotStarted"
+        report["total"]["failures"]
+        or report["generator_faults"]
+        or report["user_errors"]
+        or report["verdict"]["result"] == "NotStarted"
     )
     return 1 if failed else 0

@@ -21,7 +21,7 @@ from aiotest.user import User
 
 __all__ = ["Background", "NativeRunner", "RunnerHost", "quit_with"]
 
-METER_PERIOD = 0.1
+METER_PERIOD = 0.05
 """Seconds between two looks at how late the loop is."""
 NUDGE_PERIOD = 1.0
 """Seconds between two reminders to users that swallowed their cancellation."""

@@ -9,7 +9,7 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
 use super::{checked_token, class_specs, os_error, run_spec, value_error};
-use crate::control::{Control, Error, Hooks};
+use crate::control::{Control, Error, Hooks, Watched};
 use crate::deposit::Deposit;
 use crate::reactor::engine::engine;
 
@@ -69,6 +69,32 @@ impl Runner {
         Ok(())
     }
 
+    fn stack_pipe(&self) -> PyResult<i32> {
+        Ok(self.inner.seat().stack_pipe()?)
+    }
+
+    #[pyo3(signature = (*, thread, period, folders, exit_code, signals))]
+    fn watch(
+        &self,
+        thread: i32,
+        period: f64,
+        folders: Vec<String>,
+        exit_code: u8,
+        signals: Option<(i32, i32)>,
+    ) -> PyResult<()> {
+        let period = duration(period)?;
+        self.inner.seat().watch(Watched { thread, period, folders, exit_code }, signals);
+        Ok(())
+    }
+
+    fn stack(&self, text: &str) {
+        self.inner.seat().stack(text);
+    }
+
+    fn unwatch(&self) {
+        self.inner.seat().unwatch();
+    }
+
     fn lateness(&self, seconds: f64) -> PyResult<()> {
         self.inner.seat().lateness(duration(seconds)?);
         Ok(())
@@ -111,6 +137,8 @@ fn hooks() -> Hooks {
         sent_total: Box::new(|| engine().sent_total()),
         lease: Box::new(|left| engine().lease(left)),
         refuse: Box::new(|refused| engine().refuse(refused)),
+        abort_calls: Box::new(|| engine().lock().abort_all()),
+        exit_process: Box::new(|code| crate::ffi::exit_now(code)),
         end_process: Box::new(|| {
             // Not `exit`: that would wait for the interpreter, which is what does not stop.
             let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);

@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use aiotest_core::health::Blocked;
 use aiotest_core::message::{Assignment, Health, ProcessId, ProcessState};
 use aiotest_core::run::{ClassSpec, RunSpec};
 use aiotest_core::runner::{Action, Measurement, Runner};
@@ -18,6 +19,10 @@ use crate::clock::Clock;
 
 /// How long users may take to end once nobody answers for their load; then the process is ended.
 const STOP_NOW: Duration = Duration::from_secs(5);
+/// A loop that has not turned for so long while the load is on never will: the process is ended.
+const STUCK: Duration = Duration::from_secs(30);
+/// The same once the users' time to end is over.
+const STUCK_AT_THE_END: Duration = Duration::from_secs(1);
 /// Between looks while a call is open and the state machine would like another.
 const OPEN_CALL: Duration = Duration::from_millis(100);
 /// How long a process that leaves its seat waits for a master that takes what it has measured.
@@ -47,6 +52,12 @@ pub(super) struct Drive {
     ended: bool,
     /// From then on live users cost the process its life.
     kill_at: Option<Tick>,
+    /// Until then users have time to end.
+    drained_by: Option<Tick>,
+    /// The load has begun.
+    load_began: bool,
+    /// The loop does not turn any more: where it is. The process is about to end.
+    stuck: Option<Blocked>,
 }
 
 impl Drive {
@@ -74,6 +85,9 @@ impl Drive {
             completed: false,
             ended: false,
             kill_at: None,
+            drained_by: None,
+            load_began: false,
+            stuck: None,
         }
     }
 
@@ -102,7 +116,8 @@ impl Drive {
     /// Takes in what Python has told. True: the owner is gone.
     fn hear(&mut self) -> bool {
         let facts = self.seat.take();
-        for (class, users) in facts.users.iter().enumerate() {
+        // A process that has given its users up has none, whatever comes back to life.
+        for (class, users) in facts.users.iter().enumerate().filter(|_| self.stuck.is_none()) {
             if let Some(users) = users {
                 self.core.handle_users(class, users.live, users.dead);
             }
@@ -122,6 +137,7 @@ impl Drive {
 
     /// Brings the state machine up to date and passes its orders on.
     fn wake(&mut self, now: Tick) {
+        self.check_loop(now);
         if self.core.measurement_due(now) {
             let measurement = self.measure();
             self.core.handle_measurement(now, measurement);
@@ -141,23 +157,63 @@ impl Drive {
         }
     }
 
+    /// Gives a process up whose loop does not turn any more: what it measured is flushed, and it ends.
+    fn check_loop(&mut self, now: Tick) {
+        let over = self.drained_by.is_some_and(|by| by <= now);
+        let limit = if over { STUCK_AT_THE_END } else { STUCK };
+        if self.ended || self.stuck.is_some() || !self.load_began {
+            return;
+        }
+        if let Some(stuck) = self.seat.watch.stuck(limit) {
+            let seconds = stuck.longest.as_secs();
+            let place = &stuck.place;
+            crate::complain(&format!(
+                "the loop has not turned for {seconds} s and the process is ended: {place}"
+            ));
+            (self.hooks.refuse)(true);
+            (self.hooks.abort_calls)();
+            self.stuck = Some(stuck);
+            self.core.give_up(now);
+            self.give_up = self.give_up.min(now + HAND_OVER);
+            self.after_joining = Duration::ZERO;
+        }
+    }
+
     fn order(&mut self, now: Tick, action: Action) {
         match action {
             Action::TestStart | Action::Start { .. } => {
                 (self.hooks.refuse)(false);
                 self.kill_at = None;
+                self.drained_by = None;
+                // How late anything is before the first user costs nobody anything.
+                let begins = action != Action::TestStart && !self.load_began;
+                if begins {
+                    self.load_began = true;
+                    self.begin_measuring();
+                }
             }
             Action::StopNow => {
                 (self.hooks.refuse)(true);
                 self.kill_at = Some(now + STOP_NOW);
             }
             Action::StartComplete { .. } => self.completed = true,
+            Action::Drain { deadline } => self.drained_by = Some(now + deadline),
             Action::End { .. } => self.ended = true,
-            Action::Retire { .. } | Action::Drain { .. } => {}
+            Action::Retire { .. } => {}
         }
         // Before the order: what Python does for it reads the state.
         self.seat.set_state(self.state());
         self.seat.order(action);
+        if self.ended && self.stuck.is_some() {
+            let exit_code = self.seat.watch.watched().map_or(EXIT_NO_MASTER, |watched| watched.exit_code);
+            (self.hooks.exit_process)(exit_code);
+        }
+    }
+
+    fn begin_measuring(&mut self) {
+        self.seat.begin_measuring();
+        (self.told.loop_lag, self.told.lateness) = (Duration::ZERO, Duration::ZERO);
+        self.meter.begin(self.seat.watch.watched().map(|watched| watched.thread));
     }
 
     fn report(&mut self, now: Tick) -> Option<Call> {
@@ -208,12 +264,19 @@ impl Drive {
         let mut statistics = (self.hooks.take_statistics)();
         statistics.merge(&told.user_errors);
         let sample = self.meter.sample();
+        let mut so_far = self.meter.usage().clone();
+        self.seat.add_punctuality(&mut so_far);
+        so_far.stuck.clone_from(&self.stuck);
+        // A loop that does not turn tells of no lag.
+        let blocked = self.seat.watch.stuck(Duration::ZERO).map_or(Duration::ZERO, |blocked| blocked.longest);
+        let blocked = if self.load_began { blocked } else { Duration::ZERO };
         let health = Health {
             cpu_percent: sample.cpu_percent,
             steal_percent: sample.steal_percent,
-            loop_lag: told.loop_lag,
+            loop_lag: told.loop_lag.max(blocked),
             lateness: told.lateness,
             open_files: sample.open_files,
+            so_far,
         };
         Measurement { statistics, sent_total, health }
     }

@@ -2,10 +2,14 @@
 //! from the interpreter. Decides nothing itself, and knows neither the engine nor Python. Start at
 //! [`Control::start`].
 
+mod blocks;
+mod cgroup;
 mod dial;
 mod drive;
 mod health;
 mod seat;
+mod stack;
+mod watch;
 
 use std::io;
 use std::sync::Arc;
@@ -20,6 +24,7 @@ use crate::master::Token;
 use dial::Dial;
 use drive::Drive;
 pub use seat::Seat;
+pub use watch::Watched;
 
 /// Why a runner process cannot take its seat.
 #[derive(Debug, thiserror::Error)]
@@ -48,8 +53,12 @@ pub struct Hooks {
     pub lease: Box<dyn Fn(Duration) + Send>,
     /// True: from now on refuse every call. False: allow them again.
     pub refuse: Box<dyn Fn(bool) + Send>,
-    /// Ends the process at once, whatever Python is doing: it did not stop its load.
+    /// Cuts every open call off as by the stop, and records it: nobody else will.
+    pub abort_calls: Box<dyn Fn() + Send>,
+    /// Kills the process at once, whatever Python is doing: it did not stop its load.
     pub end_process: Box<dyn Fn() + Send>,
+    /// Ends the process at once with this exit code, whatever Python is doing: all it had to say has been said.
+    pub exit_process: Box<dyn Fn(u8) + Send>,
 }
 
 /// A running control thread. Dropped, it falls silent without a word, as if the process had died.
@@ -77,9 +86,11 @@ impl Control {
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Thread)?;
         let drive = Drive::new(who, spec, classes, dial, hooks, Arc::clone(&seat));
+        let watched = Arc::clone(&seat.watch);
         let thread = std::thread::Builder::new()
             .name("aiotest-control".to_owned())
             .spawn(move || {
+                runtime.spawn(watch::look_on(watched));
                 runtime.block_on(drive.run());
                 // Not dropped: that would wait for a name that is still being resolved.
                 runtime.shutdown_background();

@@ -4,14 +4,18 @@
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::RawFd;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use aiotest_core::health::Usage;
+use aiotest_core::histogram::Histogram;
 use aiotest_core::message::ClassUsers;
 use aiotest_core::runner::Action;
 use aiotest_core::stats::Statistics;
+use aiotest_core::tick::micros_of;
 use tokio::sync::Notify;
 
+use super::watch::{Watch, Watched};
 use crate::outbox::Outbox;
 
 /// What has come in from Python since it was last taken.
@@ -38,6 +42,8 @@ pub struct Seat {
     shared: Mutex<Shared>,
     /// Something came in that does not wait for the next report.
     pub(super) arrived: Notify,
+    /// Whether the loop turns.
+    pub(super) watch: Arc<Watch>,
 }
 
 #[derive(Debug)]
@@ -45,12 +51,32 @@ struct Shared {
     facts: Facts,
     live: Vec<u32>,
     state: &'static str,
+    /// Since the load began.
+    punctuality: Punctuality,
+}
+
+/// How late the loop and the users were.
+#[derive(Debug)]
+struct Punctuality {
+    lag: Duration,
+    looks: u64,
+    late: Duration,
+    steps: Histogram,
+}
+
+impl Default for Punctuality {
+    fn default() -> Self {
+        let steps = Histogram::new(Histogram::PHASE);
+        Self { lag: Duration::ZERO, looks: 0, late: Duration::ZERO, steps }
+    }
 }
 
 impl Seat {
     pub(super) fn new() -> io::Result<Self> {
-        let shared = Shared { facts: Facts::default(), live: Vec::new(), state: "ready" };
-        Ok(Self { actions: Outbox::new()?, shared: Mutex::new(shared), arrived: Notify::new() })
+        let punctuality = Punctuality::default();
+        let shared = Shared { facts: Facts::default(), live: Vec::new(), state: "ready", punctuality };
+        let (shared, watch) = (Mutex::new(shared), Arc::default());
+        Ok(Self { actions: Outbox::new()?, shared, arrived: Notify::new(), watch })
     }
 
     // === Python's side ===
@@ -97,16 +123,44 @@ impl Seat {
         self.lock().facts.user_errors.user_error(text);
     }
 
-    /// The interpreter's loop was this late.
+    /// The interpreter's loop turned, this late.
     pub fn loop_lag(&self, late: Duration) {
-        let facts = &mut self.lock().facts;
-        facts.loop_lag = facts.loop_lag.max(late);
+        let mut shared = self.lock();
+        shared.facts.loop_lag = shared.facts.loop_lag.max(late);
+        shared.punctuality.lag += late;
+        shared.punctuality.looks += 1;
+        drop(shared);
+        self.watch.turned();
+    }
+
+    /// Where the loop's thread is to write its stack: a descriptor that is valid as long as this seat.
+    pub fn stack_pipe(&self) -> io::Result<RawFd> {
+        self.watch.pipe()
+    }
+
+    /// From now on the loop turns, and is looked at when it does not: on the first of `signals` its thread tells its stack
+    /// to [`Self::stack`], on the second, the last resort, it writes it to [`Self::stack_pipe`]. A signal that is handled
+    /// otherwise later is never sent.
+    pub fn watch(&self, watched: Watched, signals: Option<(i32, i32)>) {
+        self.watch.begin(watched, signals);
+    }
+
+    /// Where the loop's thread is, as `faulthandler` writes it.
+    pub fn stack(&self, stack: &str) {
+        self.watch.told(stack);
+    }
+
+    /// From now on nobody looks at the loop.
+    pub fn unwatch(&self) {
+        self.watch.end();
     }
 
     /// A user was woken this late.
     pub fn lateness(&self, late: Duration) {
-        let facts = &mut self.lock().facts;
-        facts.lateness = facts.lateness.max(late);
+        let mut shared = self.lock();
+        shared.facts.lateness = shared.facts.lateness.max(late);
+        shared.punctuality.late += late;
+        shared.punctuality.steps.record(micros_of(late));
     }
 
     /// Leave the seat: drain, report everything, end with exit code 75.
@@ -126,6 +180,25 @@ impl Seat {
     }
 
     // === the control thread's side ===
+
+    /// The load begins: how late anything was before is of no interest.
+    pub(super) fn begin_measuring(&self) {
+        let mut shared = self.lock();
+        (shared.facts.loop_lag, shared.facts.lateness) = (Duration::ZERO, Duration::ZERO);
+        shared.punctuality = Punctuality::default();
+        drop(shared);
+        self.watch.reset();
+    }
+
+    /// Adds how late the loop and the users were since the load began, and where the loop was blocked.
+    pub(super) fn add_punctuality(&self, usage: &mut Usage) {
+        let shared = self.lock();
+        let Punctuality { lag, looks, late, steps } = &shared.punctuality;
+        (usage.lag, usage.looks, usage.late, usage.steps) = (*lag, *looks, *late, steps.count());
+        usage.late_p99 = Duration::from_micros(steps.value_at(0.99).unwrap_or_default());
+        drop(shared);
+        usage.blocked = self.watch.blocked();
+    }
 
     pub(super) fn order(&self, action: Action) {
         self.actions.push(action);

@@ -180,6 +180,12 @@ impl Reactor {
         self.end(id, now);
     }
 
+    /// Cuts every open call off as by the stop, and records it.
+    pub fn abort_all(&mut self) {
+        let open: Vec<CallId> = self.calls.keys().collect();
+        open.into_iter().for_each(|id| self.abort(id, Abort::Stopped));
+    }
+
     /// Nobody will ask for this call again. It is forgotten once it is recorded.
     pub fn release(&mut self, id: CallId) {
         let Some(call) = self.calls.get_mut(id) else { return };
@@ -304,6 +310,10 @@ impl Reactor {
     }
 
     fn time_out(&mut self, id: CallId, kind: FailureKind, now: Instant) {
+        if self.calls.get(id).is_some_and(|call| call.exchange.resolving.is_some()) {
+            // The target has not been asked for anything yet.
+            return self.fail(id, Failure::with(FailureKind::ResolverFailed, "no answer in time"), now);
+        }
         self.fail(id, kind.into(), now);
     }
 }

@@ -53,6 +53,8 @@ impl Crowd {
             sent_total: Box::new(move || sent.sent.load(Ordering::Relaxed)),
             lease: Box::new(|_| ()),
             refuse: Box::new(move |refuse| refused.refused.store(refuse, Ordering::Relaxed)),
+            abort_calls: Box::new(|| {}),
+            exit_process: Box::new(|_| {}),
             end_process: Box::new(move || ended.process_ended.store(true, Ordering::Relaxed)),
         };
         let control = Control::start(who, spec, classes, master, token, hooks).unwrap();

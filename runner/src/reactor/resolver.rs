@@ -2,7 +2,7 @@
 //! kept for a while. Addresses that are written as such never get here.
 
 use std::collections::HashMap;
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use super::CallId;
 use super::failure::{Failure, FailureKind};
+use crate::ffi;
 
 /// How long an answer holds. The system's resolver does not tell a name's own time to live.
 const KEEP_ADDRESSES: Duration = Duration::from_secs(30);
@@ -128,21 +129,10 @@ fn answer_questions(
     }
 }
 
+/// A name that does not exist is the target's; a resolver that does not say so is the generator's own fault.
 fn resolve(host: &str, port: u16) -> Outcome {
-    let failure = |reason: &str| {
-        // The standard library gives the system's words only. No answer at all is this machine's own fault.
-        let unanswered = ["Temporary failure in name resolution", "Try again"].contains(&reason);
-        let kind = if unanswered { FailureKind::ResolverFailed } else { FailureKind::NameNotFound };
-        Failure::with(kind, format!("failed to resolve `{host}`: {reason}"))
-    };
-    match (host, port).to_socket_addrs() {
-        Ok(addresses) => {
-            let addresses: Arc<[SocketAddr]> = addresses.collect();
-            if addresses.is_empty() { Err(failure("no address")) } else { Ok(addresses) }
-        }
-        Err(error) => {
-            let text = error.to_string();
-            Err(failure(text.rsplit(": ").next().unwrap_or(&text)))
-        }
-    }
+    ffi::addresses(host, port).map(Arc::from).map_err(|error| {
+        let kind = if error.no_such_name { FailureKind::NameNotFound } else { FailureKind::ResolverFailed };
+        Failure::with(kind, format!("failed to resolve `{host}`: {}", error.text))
+    })
 }

@@ -2,7 +2,8 @@
 //!
 //! Pure: a report goes in, text comes out, at most 100 columns wide unless a reason is longer. Start at [`summary`].
 
-use aiotest_core::report::{Figures, Gap, Outcome, Report, ThresholdResult};
+use aiotest_core::report::{Figures, Gap, Outcome, Report, Runner, ThresholdResult};
+use aiotest_core::verdict::generator::LAG_MARKED;
 use unicode_width::UnicodeWidthStr;
 
 use super::figures::{count, milliseconds, percent, rate, span};
@@ -32,8 +33,10 @@ pub(crate) fn summary(report: &Report, colour: bool) -> String {
     let parts = [
         requests(report, paint),
         errors(report, paint),
+        generator_faults(report, paint),
         user_errors(report, paint),
         gaps(&report.gaps, paint),
+        blocked(&report.runners, paint),
         thresholds(&report.verdict.thresholds, paint),
         verdict(report, paint),
     ];
@@ -93,6 +96,10 @@ fn on_the_wire(report: &Report) -> Vec<String> {
     let seldom = [
         (total.failures, format!("{} failed", percent(total.failure_ratio))),
         (total.aborted, format!("{} cut by the stop", count(total.aborted))),
+        (
+            total.generator_faults,
+            format!("{} failed by the generator's own fault", count(total.generator_faults)),
+        ),
         (total.retried, format!("{} sent again", count(total.retried))),
         (total.truncated, format!("{} not read to the end", count(total.truncated))),
     ];
@@ -113,6 +120,39 @@ fn errors(report: &Report, paint: Paint) -> Vec<String> {
         .iter()
         .map(|failure| (failure.count, format!("{} {}: {}", failure.method, failure.name, failure.error)));
     counted("failures", texts.collect(), paint)
+}
+
+fn generator_faults(report: &Report, paint: Paint) -> Vec<String> {
+    let texts = report
+        .generator_faults
+        .iter()
+        .map(|fault| (fault.count, format!("{}: {}", fault.runner, fault.error)));
+    counted("faults of the load generator itself, not of the target", texts.collect(), paint)
+}
+
+/// The lines that kept the generator from its work.
+fn blocked(runners: &[Runner], paint: Paint) -> Vec<String> {
+    let mut lines: Vec<(f64, String)> = runners
+        .iter()
+        .flat_map(|runner| runner.blocked.iter().map(move |blocked| (runner, blocked)))
+        .filter(|(_, blocked)| LAG_MARKED.as_secs_f64() * 1000.0 < blocked.longest_ms)
+        .map(|(runner, blocked)| {
+            let longest = milliseconds(Some(blocked.longest_ms));
+            let text =
+                format!("  {}: {:.1} s, {longest} ms at most: {}", runner.id, blocked.seconds, blocked.place);
+            (blocked.seconds, fitted(&text, WIDTH).trim_end().to_owned())
+        })
+        .collect();
+    if lines.is_empty() {
+        return Vec::new();
+    }
+    lines.sort_by(|one, other| other.0.total_cmp(&one.0));
+    let left_out = left_out(lines.len());
+    let heading = paint.text(Style::Doubtful, "lines that blocked the loop");
+    std::iter::once(heading)
+        .chain(lines.into_iter().take(MOST_ROWS).map(|(_, text)| text))
+        .chain(left_out)
+        .collect()
 }
 
 fn user_errors(report: &Report, paint: Paint) -> Vec<String> {

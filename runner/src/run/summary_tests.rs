@@ -146,6 +146,39 @@ NotStarted
 }
 
 #[test]
+fn what_was_the_generators_own_stands_apart() {
+    let mut total = figures(2_950, 0, [1.21, 0.98, 2.31, 4.5, 9.87]);
+    total["generator_faults"] = json!(37);
+    let report = report(&json!({
+        "total": total,
+        "generator_faults": [{"runner": "runner-1", "error": "too many open files", "count": 37}],
+        "runners": [{"id": "runner-0", "blocked": [
+            {"place": "aiotestfile.py:9 in test_a", "seconds": 2.71, "longest_ms": 298.0},
+            {"place": "aiotestfile.py:12 in test_b", "seconds": 3.0, "longest_ms": 150.0},
+        ]}],
+        "verdict": {"result": "Invalid", "reasons": ["runner-1: 37 calls failed"], "thresholds": []},
+    }));
+    check(
+        &report,
+        "
+request                              requests  failed   req/s mean ms  p50 ms  p95 ms  p99 ms max ms
+GET /json                               2,950       0   196.7    1.21    0.98    2.31    4.50   9.87
+
+100 of 100 users, 15s, 2,950 requests sent, 37 failed by the generator's own fault
+
+faults of the load generator itself, not of the target
+        37  runner-1: too many open files
+
+lines that blocked the loop
+  runner-0: 2.7 s, 298 ms at most: aiotestfile.py:9 in test_a
+
+Invalid
+  runner-1: 37 calls failed
+",
+    );
+}
+
+#[test]
 fn a_table_without_end_is_cut_and_says_so() {
     let one = figures(1, 0, [1.0; 5]);
     let rows: Vec<_> = (0..45).map(|index| request("GET", &format!("/{index}"), &one)).collect();

@@ -34,6 +34,7 @@ const EXIT_NO_MASTER: u8 = 3;
 type Call = Pin<Box<dyn Future<Output = (Tick, Result<Assignment, Error>)> + Send>>;
 
 /// Everything that the control thread owns.
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own; no two make one state")]
 pub(super) struct Drive {
     core: Runner,
     clock: Clock,

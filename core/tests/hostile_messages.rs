@@ -123,6 +123,7 @@ fn report(from: ProcessId, sequence: u64) -> Report {
         sent: 1,
         retried: 0,
         truncated: false,
+        late: None,
     });
     statistics.user_error("KeyError: 'token'");
     Report {

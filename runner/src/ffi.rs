@@ -113,6 +113,7 @@ pub(crate) fn signal_thread(thread: i32, signal: i32) -> bool {
 }
 
 /// Ends the process at once: no handler runs, no lock and no thread is waited for.
+#[cfg(feature = "python")]
 pub(crate) fn exit_now(code: u8) -> ! {
     // SAFETY: takes a number and does not return; the system frees whatever the process held.
     unsafe { libc::_exit(i32::from(code)) }

@@ -57,14 +57,17 @@ fn arrived(state: Option<TcpState>, head_end: u64) -> Option<bool> {
 }
 
 impl Reactor {
-    /// Closes the connection of a call that ends here, and counts its request as sent only if it has arrived.
-    pub(super) fn part_with(&mut self, id: CallId, connection: ConnectionId, now: Instant) {
+    /// Closes the connection of a call that ends here, and counts its request as sent only if it has arrived. `unread`:
+    /// the server's kernel may have it, but its application never read it.
+    pub(super) fn part_with(&mut self, id: CallId, connection: ConnectionId, unread: bool, now: Instant) {
         let Some(connection) = self.take_out(connection) else { return };
         let Some(call) = self.calls.get_mut(id) else { return };
         if !call.exchange.counted || call.exchange.first_byte.is_some() {
             return;
         }
-        match arrived(tcp_state(&connection.socket), connection.head_end) {
+        let arrived =
+            if unread { Some(false) } else { arrived(tcp_state(&connection.socket), connection.head_end) };
+        match arrived {
             Some(true) => {}
             Some(false) => {
                 call.sent -= 1;

@@ -98,8 +98,13 @@ impl Reactor {
         let lost = failure.kind.is_lost_before_reply();
         let unwritten = lost && call.aborted.is_none() && call.is_unwritten();
         let retry = call.may_retry(&failure);
+        // A server that has read everything closes; it resets where something lies unread, which on a kept connection
+        // is the request that it had not waited for, acknowledged or not.
+        let unread = failure.kind == FailureKind::ResetBeforeReply
+            && call.exchange.reused
+            && call.request.body.is_empty();
         if let Some(connection) = connection {
-            self.part_with(id, connection, now);
+            self.part_with(id, connection, unread, now);
         }
         let Some(call) = self.calls.get_mut(id) else { return };
         if unwritten || retry {
@@ -174,7 +179,7 @@ impl Reactor {
         }
         call.truncated = call.head.is_some();
         if let Some(connection) = call.connection.take() {
-            self.part_with(id, connection, now);
+            self.part_with(id, connection, false, now);
             self.have_waiting_served();
         }
         self.end(id, now);

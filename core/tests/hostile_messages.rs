@@ -20,6 +20,7 @@ use proptest::test_runner::{Config, TestRunner};
 use serde_json::{Value, json};
 
 /// Tests changes of `good` until the time is over.
+#[expect(clippy::disallowed_methods, reason = "how long is looked is the time of the machine, not of a run")]
 fn hold(good: &Value, test: impl Fn(Value)) {
     let seconds = std::env::var("AIOTEST_FUZZ_SECONDS");
     let seconds =

@@ -49,7 +49,7 @@ pub(crate) struct TcpState {
     pub(crate) closed_by_peer: bool,
 }
 
-/// States in which the peer's FIN or RST has come in (`include/net/tcp_states.h`): CLOSE, CLOSE_WAIT, LAST_ACK, CLOSING.
+/// States in which the peer's FIN or RST has come in (`include/net/tcp_states.h`): `CLOSE`, `CLOSE_WAIT`, `LAST_ACK`, `CLOSING`.
 const CLOSED_BY_PEER: [u8; 4] = [7, 8, 9, 11];
 
 /// How far a TCP connection has got; `None` where the kernel does not tell. Linux counts the handshake as one

@@ -49,7 +49,9 @@ pub(crate) fn mutated(
     ];
     (prop::sample::select(corpus), prop::collection::vec(change, 0..5)).prop_map(|(good, changes)| {
         let mut data = good.to_vec();
-        changes.into_iter().for_each(|change| change.apply(&mut data));
+        for change in changes {
+            change.apply(&mut data);
+        }
         Printed(data)
     })
 }

@@ -248,6 +248,7 @@ mod tests {
             sent: 0,
             retried: 0,
             truncated: false,
+            late: None,
         });
         let windows = vec![Window { since: Tick::ZERO, statistics }];
         master.handle_report(at(100), &Report { windows, ..report(0, 1) }).unwrap();

@@ -104,12 +104,12 @@ fn a_load_that_stopped_too_early_keeps_no_threshold() {
 #[test]
 fn the_generators_own_faults_make_it_invalid_first() {
     let faults = statistics(&[(1, Call::GeneratorFault("no ports")), (1, Call::Failure("refused"))]);
-    let faulty = |runner: &str, count| Generator {
+    let at_fault = |runner: &str, count| Generator {
         runner: runner.to_owned(),
         faults: vec![("no ports".to_owned(), count)],
         ..Generator::default()
     };
-    let generators = [faulty("runner-0", 1), faulty("runner-1", 3)];
+    let generators = [at_fault("runner-0", 1), at_fault("runner-1", 3)];
     check(
         &Evidence { generators: &generators, ..evidence(&faults) },
         Outcome::Invalid,

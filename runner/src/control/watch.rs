@@ -4,7 +4,7 @@
 //! instructions, runs our handler in that very thread, which tells its stack. Code in C that does not come back has no
 //! such place: after a while the thread is sent another signal, on which `faulthandler`, which is C and asks for no lock,
 //! writes the stack to a pipe of ours. That one is the last resort, as a stack that is being changed while it is written
-//! can end the process (CPython 3.12 and 3.13 do); one that has stood still for so long is not. A scenario that takes the
+//! can end the process (`CPython` 3.12 and 3.13 do); one that has stood still for so long is not. A scenario that takes the
 //! signals for itself has them: then blocks are still measured, but no line is named. Start at [`Watch::turned`] and
 //! [`look_on`].
 

@@ -188,7 +188,9 @@ impl Reactor {
     /// Cuts every open call off as by the stop, and records it.
     pub fn abort_all(&mut self) {
         let open: Vec<CallId> = self.calls.keys().collect();
-        open.into_iter().for_each(|id| self.abort(id, Abort::Stopped));
+        for id in open {
+            self.abort(id, Abort::Stopped);
+        }
     }
 
     /// Nobody will ask for this call again. It is forgotten once it is recorded.

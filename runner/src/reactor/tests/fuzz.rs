@@ -147,8 +147,11 @@ fn a_head_that_comes_byte_by_byte_is_looked_at_a_bounded_number_of_times() {
     assert!(looks < 500, "{looks} of {}", head.len());
 }
 
+/// What a server replies with, piece by piece; changed for each call.
+type Given = Arc<Mutex<Vec<Vec<u8>>>>;
+
 /// A server that answers every request with the pieces it was last given, and closes.
-fn serve_given() -> (String, Arc<Mutex<Vec<Vec<u8>>>>, Arc<AtomicU32>) {
+fn serve_given() -> (String, Given, Arc<AtomicU32>) {
     let given = Arc::new(Mutex::new(Vec::new()));
     let requests = Arc::new(AtomicU32::new(0));
     let (pieces, count) = (Arc::clone(&given), Arc::clone(&requests));
@@ -200,7 +203,9 @@ fn the_reactor_makes_of_a_reply_what_the_parser_does() {
         let idle: Vec<_> = reactor.connections.keys().collect();
         prop_assert!(idle.len() <= 1);
         // Whatever is left would be the next call's; each shall begin anew.
-        idle.into_iter().for_each(|id| reactor.close_idle(id));
+        for id in idle {
+            reactor.close_idle(id);
+        }
         Ok(())
     });
 }

@@ -76,7 +76,7 @@ fn a_body_that_is_wanted_whole_is_bounded_and_its_memory_given_back() {
     let counted = Arc::clone(&taken);
     let server = Hostile::serve(move |socket| {
         reply(socket, ENDLESS);
-        counted.fetch_add(flood(socket, &[0; 64 * 1024], GIGABYTES), Ordering::SeqCst);
+        counted.fetch_add(flood(socket, &vec![0; 64 * 1024], GIGABYTES), Ordering::SeqCst);
     });
     let bench = Bench::new();
     let id = bench.start(server.bad(&bench));
@@ -101,7 +101,7 @@ fn a_body_that_is_wanted_whole_is_bounded_and_its_memory_given_back() {
 fn an_endless_body_that_nobody_reads_stays_with_the_server() {
     let server = Hostile::serve(|socket| {
         reply(socket, ENDLESS);
-        flood(socket, &[0; 64 * 1024], GIGABYTES);
+        flood(socket, &vec![0; 64 * 1024], GIGABYTES);
     });
     let bench = Bench::new();
     let id = bench.start(server.bad(&bench));

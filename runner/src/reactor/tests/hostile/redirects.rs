@@ -47,7 +47,7 @@ fn a_redirect_without_a_place_is_a_reply() {
 fn the_endless_body_of_a_redirect_is_not_read() {
     let server = Hostile::serve(|socket| {
         reply(socket, "HTTP/1.1 302 Found\r\nLocation: /good\r\n\r\n");
-        flood(socket, &[0; 64 * 1024], GIGABYTES);
+        flood(socket, &vec![0; 64 * 1024], GIGABYTES);
     });
     let bench = Bench::new();
     assert_eq!(bench.call(server.bad(&bench)), (Some(200), b"ok".to_vec(), None));

@@ -170,7 +170,7 @@ faults of the load generator itself, not of the target
         37  runner-1: too many open files
 
 lines that blocked the loop
-  runner-0: 2.7 s, 298 ms at most: aiotestfile.py:9 in test_a
+  runner-0: 2.7 s, 298.0 ms at most: aiotestfile.py:9 in test_a
 
 Invalid
   runner-1: 37 calls failed

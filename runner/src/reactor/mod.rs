@@ -38,6 +38,7 @@ mod send;
 mod session;
 #[cfg(test)]
 mod tests;
+mod tickets;
 mod tls;
 
 use call::Call;
@@ -174,7 +175,7 @@ pub struct Reactor {
     on_sent: Option<Box<dyn Fn(u64) + Send>>,
     refused: bool,
     lease_until: Option<Instant>,
-    /// Made at the first https call.
+    /// What all users have in common; made at the first https call.
     tls: Option<Arc<rustls::ClientConfig>>,
     read_buffer: Vec<u8>,
     outbox: Outbox,

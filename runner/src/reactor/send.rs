@@ -15,7 +15,7 @@ use super::failure::{Failure, FailureKind};
 use super::pool::Room;
 use super::resolver::Lookup;
 use super::tls::{self, Handshake, Tls};
-use super::{CallId, ConnectionId, PoolId, Reactor};
+use super::{CallId, ConnectionId, PoolId, Reactor, SessionId, tickets};
 
 impl Reactor {
     /// Puts the present hop of a call on its way: on an idle connection, if there is one and it need not be `fresh`.
@@ -150,24 +150,38 @@ impl Reactor {
 
     /// TCP is there; TLS comes next.
     fn begin_tls(&mut self, id: ConnectionId, now: Instant) {
-        let Some(connection) = self.connections.get_mut(id) else { return };
+        let Some(connection) = self.connections.get(id) else { return };
         let Some(call) = connection.call else { return };
-        let config = match &self.tls {
-            Some(config) => Ok(Arc::clone(config)),
-            None => tls::configure(),
-        };
-        let begun = config.and_then(|config| {
-            self.tls = Some(Arc::clone(&config));
-            Tls::begin(&config, &connection.authority.host)
-        });
+        let Some(session) = self.calls.get(call).map(|call| call.request.session) else { return };
+        let begun =
+            self.tls_of(session).and_then(|config| Tls::begin(&config, &self.connections[id].authority.host));
         match begun {
             Ok(session) => {
+                let connection = &mut self.connections[id];
                 connection.tls = Some(Box::new(session));
                 connection.securing = Some(now);
                 self.advance_tls(id);
             }
             Err(failure) => self.fail(call, failure, now),
         }
+    }
+
+    /// How a user speaks TLS.
+    fn tls_of(&mut self, id: SessionId) -> Result<Arc<rustls::ClientConfig>, Failure> {
+        let session = self.sessions.get_mut(id);
+        if let Some(config) = session.as_ref().and_then(|session| session.tls.as_ref()) {
+            return Ok(Arc::clone(config));
+        }
+        let common = match &self.tls {
+            Some(common) => Arc::clone(common),
+            None => tls::configure()?,
+        };
+        let config = tickets::for_user(&common);
+        self.tls = Some(common);
+        if let Some(session) = session {
+            session.tls = Some(Arc::clone(&config));
+        }
+        Ok(config)
     }
 
     /// Goes on with a TLS handshake, and with the request at its end.

@@ -14,11 +14,13 @@ pub(super) struct Session {
     pub(super) calls: Vec<CallId>,
     /// Made at the first cookie: most users never have one.
     jar: Option<Box<Jar>>,
+    /// With the memory of its own TLS sessions; made at the first https call.
+    pub(super) tls: Option<Arc<rustls::ClientConfig>>,
 }
 
 impl Session {
     pub(super) fn of(pool: PoolId) -> Self {
-        Self { pool, calls: Vec::new(), jar: None }
+        Self { pool, calls: Vec::new(), jar: None, tls: None }
     }
 
     /// The `Cookie` header for `target`: the jar's and then the call's own. `None`: no header.

@@ -1,5 +1,6 @@
 //! TLS on a connection: rustls between the socket and HTTP. Certificates are checked against the system's own list
-//! (`SSL_CERT_FILE` and `SSL_CERT_DIR` replace it); sessions are resumed. Decides nothing: `send` and `receive` do.
+//! (`SSL_CERT_FILE` and `SSL_CERT_DIR` replace it); a user resumes its own sessions (`tickets`). Decides nothing: `send`
+//! and `receive` do.
 
 use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
@@ -7,6 +8,7 @@ use std::sync::Arc;
 
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, recv, send};
+use rustls::client::Resumption;
 use rustls::pki_types::ServerName;
 use rustls::{
     AlertDescription, CertificateError, ClientConfig, ClientConnection, Error, InvalidMessage, RootCertStore,
@@ -33,7 +35,7 @@ pub(super) enum Handshake {
     Done,
 }
 
-/// The client's side of TLS for every connection of a process.
+/// The client's side of TLS, but for what each user remembers: see [`super::tickets::for_user`].
 pub(super) fn configure() -> Result<Arc<ClientConfig>, Failure> {
     let mut roots = RootCertStore::empty();
     let found = rustls_native_certs::load_native_certs();
@@ -48,11 +50,12 @@ pub(super) fn configure() -> Result<Arc<ClientConfig>, Failure> {
 /// The same with these authorities.
 pub(super) fn with_roots(roots: RootCertStore) -> Result<Arc<ClientConfig>, Failure> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
+    let mut config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|error| Failure::with(FailureKind::TlsUnavailable, error.to_string()))?
         .with_root_certificates(roots)
         .with_no_client_auth();
+    config.resumption = Resumption::disabled();
     Ok(Arc::new(config))
 }
 

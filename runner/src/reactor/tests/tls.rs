@@ -2,12 +2,17 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, mpsc};
 
+use rustls::crypto::ring;
 use rustls::pki_types::PrivateKeyDer;
-use rustls::{RootCertStore, ServerConfig, ServerConnection, StreamOwned};
+use rustls::{
+    HandshakeKind, RootCertStore, ServerConfig, ServerConnection, StreamOwned, SupportedProtocolVersion,
+};
 
 use super::super::failure::FailureKind;
+use super::super::request::Request;
 use super::super::{Wake, tls};
 use super::{Bench, OK, serve};
 
@@ -15,15 +20,23 @@ use super::{Bench, OK, serve};
 pub(super) fn serve_tls(
     handle: impl Fn(StreamOwned<ServerConnection, TcpStream>) + Send + Sync + 'static,
 ) -> (String, RootCertStore) {
+    serve_versions(rustls::ALL_VERSIONS, handle)
+}
+
+/// The same, speaking these versions of TLS. Its sessions can be resumed.
+fn serve_versions(
+    versions: &[&'static SupportedProtocolVersion],
+    handle: impl Fn(StreamOwned<ServerConnection, TcpStream>) + Send + Sync + 'static,
+) -> (String, RootCertStore) {
     let pair = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).unwrap();
     let key = PrivateKeyDer::try_from(pair.signing_key.serialize_der()).unwrap();
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
+    let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_protocol_versions(versions)
         .unwrap()
         .with_no_client_auth()
         .with_single_cert(vec![pair.cert.der().clone()], key)
         .unwrap();
+    config.ticketer = ring::Ticketer::new().unwrap();
     let config = Arc::new(config);
     let url = serve(move |_, socket| {
         handle(StreamOwned::new(ServerConnection::new(Arc::clone(&config)).unwrap(), socket));
@@ -103,4 +116,52 @@ fn a_server_without_tls_is_a_failure_of_its_kind() {
     let id = bench.start(bench.request("GET", &url.replace("http://", "https://")));
     bench.wait(id, Wake::Head);
     assert_eq!(bench.engine.lock().failure(id).unwrap().kind, FailureKind::TlsNotSpoken);
+}
+
+/// Many users in turn, each with a connection for each call: the number of full handshakes, and of all.
+fn handshakes(version: &'static SupportedProtocolVersion, users: u32, calls: u32) -> (u32, u32) {
+    let counts = Arc::new((AtomicU32::new(0), AtomicU32::new(0)));
+    let counted = Arc::clone(&counts);
+    let (url, roots) = serve_versions(&[version], move |mut stream| {
+        assert!(read_head(&mut stream));
+        counted.1.fetch_add(1, Ordering::Relaxed);
+        if stream.conn.handshake_kind() != Some(HandshakeKind::Resumed) {
+            counted.0.fetch_add(1, Ordering::Relaxed);
+        }
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok").unwrap();
+    });
+    let bench = Bench::new();
+    bench.engine.lock().tls = Some(tls::with_roots(roots).unwrap());
+    let sessions: Vec<_> = (0..users).map(|_| bench.engine.lock().open_session()).collect();
+    for _ in 0..calls {
+        for session in &sessions {
+            let request = Request { session: *session, ..bench.request("GET", &url) };
+            assert_eq!(bench.call(request), (Some(200), b"ok".to_vec(), None));
+        }
+    }
+    (counts.0.load(Ordering::Relaxed), counts.1.load(Ordering::Relaxed))
+}
+
+#[test]
+fn each_user_begins_one_session_and_resumes_it_with_every_later_connection() {
+    assert_eq!(handshakes(&rustls::version::TLS13, 50, 6), (50, 300), "TLS 1.3");
+    assert_eq!(handshakes(&rustls::version::TLS12, 50, 4), (50, 200), "TLS 1.2");
+}
+
+#[test]
+fn a_user_that_is_gone_leaves_no_session_to_the_next() {
+    let (kinds, seen) = mpsc::channel();
+    let (url, roots) = serve_tls(move |mut stream| {
+        assert!(read_head(&mut stream));
+        kinds.send(stream.conn.handshake_kind()).unwrap();
+        stream.write_all(OK.as_bytes()).unwrap();
+    });
+    let mut bench = Bench::new();
+    bench.engine.lock().tls = Some(tls::with_roots(roots).unwrap());
+    for _ in 0..3 {
+        assert_eq!(bench.call(bench.request("GET", &url)).2, None);
+        bench.engine.lock().close_session(bench.session);
+        bench.session = bench.engine.lock().open_session();
+    }
+    assert!(seen.try_iter().all(|kind| kind == Some(HandshakeKind::Full)));
 }

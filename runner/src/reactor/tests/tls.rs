@@ -8,7 +8,8 @@ use std::sync::{Arc, mpsc};
 use rustls::crypto::ring;
 use rustls::pki_types::PrivateKeyDer;
 use rustls::{
-    HandshakeKind, RootCertStore, ServerConfig, ServerConnection, StreamOwned, SupportedProtocolVersion,
+    CipherSuite, HandshakeKind, RootCertStore, ServerConfig, ServerConnection, StreamOwned,
+    SupportedProtocolVersion,
 };
 
 use super::super::failure::FailureKind;
@@ -164,4 +165,33 @@ fn a_user_that_is_gone_leaves_no_session_to_the_next() {
         bench.session = bench.engine.lock().open_session();
     }
     assert!(seen.try_iter().all(|kind| kind == Some(HandshakeKind::Full)));
+}
+
+#[test]
+fn aes_128_is_offered_first_and_nothing_that_rustls_does_not_offer() {
+    let (suites, seen) = mpsc::channel();
+    for (version, chosen) in [
+        (&rustls::version::TLS13, CipherSuite::TLS13_AES_128_GCM_SHA256),
+        (&rustls::version::TLS12, CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256),
+    ] {
+        let suites = suites.clone();
+        // rustls' server takes the first that the client offers.
+        let (url, roots) = serve_versions(&[version], move |mut stream| {
+            assert!(read_head(&mut stream));
+            suites.send(stream.conn.negotiated_cipher_suite().unwrap().suite()).unwrap();
+            stream.write_all(OK.as_bytes()).unwrap();
+        });
+        let bench = Bench::new();
+        let config = tls::with_roots(roots).unwrap();
+        let sorted = |provider: &rustls::crypto::CryptoProvider| {
+            let mut suites: Vec<u16> =
+                provider.cipher_suites.iter().map(|suite| suite.suite().into()).collect();
+            suites.sort_unstable();
+            suites
+        };
+        assert_eq!(sorted(config.crypto_provider()), sorted(&ring::default_provider()));
+        bench.engine.lock().tls = Some(config);
+        assert_eq!(bench.call(bench.request("GET", &url)).2, None);
+        assert_eq!(seen.recv().unwrap(), chosen);
+    }
 }

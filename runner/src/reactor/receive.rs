@@ -86,12 +86,15 @@ impl Reactor {
             }
             mark => {
                 let id = ConnectionId::from(KeyData::from_ffi(mark));
-                let Some(connection) = self.connections.get(id) else { return };
+                let Some(connection) = self.connections.get_mut(id) else { return };
                 if connection.connecting.is_some() {
-                    return self.finish_handshake(id);
+                    return self.finish_handshake(id, flags);
                 }
                 if connection.securing.is_some() {
-                    return self.advance_tls(id);
+                    return self.advance_tls(id, flags);
+                }
+                if let Some(tls) = &mut connection.tls {
+                    tls.notice(flags);
                 }
                 if flags.contains(EventFlags::OUT) {
                     self.flush(id);
@@ -118,7 +121,7 @@ impl Reactor {
                 break;
             }
             reads += 1;
-            // A short read of TLS's plain bytes says nothing about what the socket still holds.
+            // A short read of TLS's plain bytes says nothing about what the socket still holds; TLS itself knows that.
             let to_the_end = closing || connection.tls.is_some();
             let outcome = connection.read(&mut buffer);
             let now = Instant::now();

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use aiotest_core::stats::Phase;
-use rustix::event::epoll;
+use rustix::event::epoll::{self, EventFlags};
 use slotmap::Key;
 
 use super::call::Exchange;
@@ -112,7 +112,6 @@ impl Reactor {
     }
 
     fn watch(&self, id: ConnectionId) -> rustix::io::Result<()> {
-        use epoll::EventFlags;
         let Some(connection) = self.connections.get(id) else { return Ok(()) };
         // Edge-triggered and for everything: no system call ever changes what is watched.
         let flags = EventFlags::IN | EventFlags::OUT | EventFlags::RDHUP | EventFlags::ET;
@@ -120,18 +119,21 @@ impl Reactor {
     }
 
     /// The handshake is over: the request goes out, or the next address is tried.
-    pub(super) fn finish_handshake(&mut self, id: ConnectionId) {
+    pub(super) fn finish_handshake(&mut self, id: ConnectionId, flags: EventFlags) {
         let now = Instant::now();
         let Some(connection) = self.connections.get_mut(id) else { return };
         let Some(connecting) = connection.connecting.take() else { return };
         let Some(call_id) = connection.call else { return };
-        match connection.handshake_result() {
+        // Only one that failed is asked why.
+        let failed = flags.intersects(EventFlags::ERR | EventFlags::HUP);
+        let outcome = if failed { connection.handshake_result() } else { Ok(()) };
+        match outcome {
             Ok(()) => {
                 if let Some(call) = self.calls.get_mut(call_id) {
                     call.phases.add(Phase::Connect, now - connecting.since);
                 }
                 if connection.authority.tls {
-                    return self.begin_tls(id, now);
+                    return self.begin_tls(id, flags, now);
                 }
                 self.send(call_id, id, now);
                 self.arm(call_id);
@@ -149,18 +151,18 @@ impl Reactor {
     }
 
     /// TCP is there; TLS comes next.
-    fn begin_tls(&mut self, id: ConnectionId, now: Instant) {
+    fn begin_tls(&mut self, id: ConnectionId, flags: EventFlags, now: Instant) {
         let Some(connection) = self.connections.get(id) else { return };
         let Some(call) = connection.call else { return };
         let Some(session) = self.calls.get(call).map(|call| call.request.session) else { return };
         let begun =
-            self.tls_of(session).and_then(|config| Tls::begin(&config, &self.connections[id].authority.host));
+            self.tls_of(session).and_then(|config| Tls::new(&config, &self.connections[id].authority.host));
         match begun {
             Ok(session) => {
                 let connection = &mut self.connections[id];
                 connection.tls = Some(Box::new(session));
                 connection.securing = Some(now);
-                self.advance_tls(id);
+                self.advance_tls(id, flags);
             }
             Err(failure) => self.fail(call, failure, now),
         }
@@ -185,9 +187,10 @@ impl Reactor {
     }
 
     /// Goes on with a TLS handshake, and with the request at its end.
-    pub(super) fn advance_tls(&mut self, id: ConnectionId) {
+    pub(super) fn advance_tls(&mut self, id: ConnectionId, flags: EventFlags) {
         let Some(connection) = self.connections.get_mut(id) else { return };
         let (Some(call), Some(session)) = (connection.call, connection.tls.as_mut()) else { return };
+        session.notice(flags);
         let outcome = session.advance(&connection.socket, &mut connection.written);
         let now = Instant::now();
         match outcome {

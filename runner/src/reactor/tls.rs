@@ -2,12 +2,13 @@
 //! (`SSL_CERT_FILE` and `SSL_CERT_DIR` replace it); a user resumes its own sessions (`tickets`). Decides nothing: `send`
 //! and `receive` do.
 
-use std::io::{self, Read, Write};
+use std::io::{self, IoSlice, Read, Write};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
+use rustix::event::epoll::EventFlags;
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, SendFlags, recv, send};
+use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, recv, send, sendmsg};
 use rustls::client::Resumption;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::ServerName;
@@ -24,6 +25,10 @@ const MAX_EMPTY_READS: u32 = 64;
 /// One TLS connection's state: about 20 KB while it is open.
 pub(super) struct Tls {
     session: ClientConnection,
+    /// The socket may hold bytes. Watched by edges: one that gave less than it was asked for reports when it has more.
+    readable: bool,
+    /// The server's close lies behind the bytes, and is not reported again.
+    closing: bool,
 }
 
 /// How much plain text goes into one record.
@@ -77,42 +82,46 @@ fn provider() -> CryptoProvider {
 }
 
 impl Tls {
-    /// Begins a handshake with `host`.
-    pub(super) fn begin(config: &Arc<ClientConfig>, host: &str) -> Result<Self, Failure> {
+    /// A connection to `host` whose handshake is yet to begin.
+    pub(super) fn new(config: &Arc<ClientConfig>, host: &str) -> Result<Self, Failure> {
         let name = ServerName::try_from(host.to_owned()).map_err(|_| {
             Failure::with(FailureKind::TlsCertificateInvalid, "the host's name can be in no certificate")
         })?;
-        let session = ClientConnection::new(Arc::clone(config), name).map_err(|error| failure(&error))?;
-        Ok(Self { session })
+        let mut session = ClientConnection::new(Arc::clone(config), name).map_err(|error| failure(&error))?;
+        session.set_buffer_limit(None);
+        Ok(Self { session, readable: false, closing: false })
     }
 
-    /// Does what can be done of the handshake.
+    /// Tells it what epoll reported of the socket.
+    pub(super) fn notice(&mut self, flags: EventFlags) {
+        self.closing |= flags.intersects(EventFlags::RDHUP | EventFlags::HUP | EventFlags::ERR);
+        self.readable |= self.closing || flags.contains(EventFlags::IN);
+    }
+
+    /// Does what can be done of the handshake. Our own last message of it may be left for `flush`: the request, which is
+    /// next, goes out with it.
     pub(super) fn advance(&mut self, socket: &OwnedFd, written: &mut u64) -> Result<Handshake, Failure> {
-        loop {
+        while self.session.is_handshaking() {
             self.flush(socket, written)
                 .map_err(|errno| handshake_failure(super::connection::socket_failure(errno)))?;
-            if !self.session.is_handshaking() {
-                return Ok(Handshake::Done);
-            }
-            match self.session.read_tls(&mut Socket { socket, written: &mut 0 }) {
-                Ok(0) => return Err(FailureKind::TlsCut.into()),
-                Ok(_) => self.process(socket)?,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Handshake::Waiting),
-                Err(error) => return Err(handshake_failure(socket_failure(&error))),
+            match self.receive(socket).map_err(handshake_failure)? {
+                Some(0) => return Err(FailureKind::TlsCut.into()),
+                Some(_) => {}
+                None => return Ok(Handshake::Waiting),
             }
         }
+        Ok(Handshake::Done)
     }
 
     /// Takes all of `data`; `flush` brings it to the socket.
     pub(super) fn queue(&mut self, data: &[u8]) -> Result<(), Errno> {
-        self.session.set_buffer_limit(None);
         self.session.writer().write_all(data).map_err(|_| Errno::PIPE)
     }
 
     /// Writes what the socket takes; true when nothing is left.
     pub(super) fn flush(&mut self, socket: &OwnedFd, written: &mut u64) -> Result<bool, Errno> {
         while self.session.wants_write() {
-            match self.session.write_tls(&mut Socket { socket, written }) {
+            match self.session.write_tls(&mut Sink { socket, written }) {
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
                 Err(error) => return Err(errno(&error)),
@@ -130,13 +139,31 @@ impl Tls {
                 // The connection ended without TLS's own goodbye, as many servers do.
                 Err(_) => return Ok(Some(0)),
             }
-            match self.session.read_tls(&mut Socket { socket, written: &mut 0 }) {
-                Ok(_) => self.process(socket)?,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
-                Err(error) => return Err(socket_failure(&error)),
+            if self.receive(socket)?.is_none() {
+                return Ok(None);
             }
         }
         Err(Failure::with(FailureKind::TlsBroken, "records without end and without data"))
+    }
+
+    /// Takes bytes off the socket; `None` when it holds none, 0 at the server's close.
+    fn receive(&mut self, socket: &OwnedFd) -> Result<Option<usize>, Failure> {
+        if !self.readable {
+            return Ok(None);
+        }
+        let mut source = Source { socket, emptied: false };
+        match self.session.read_tls(&mut source) {
+            Ok(count) => {
+                self.readable = self.closing || !source.emptied;
+                self.process(socket)?;
+                Ok(Some(count))
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.readable = false;
+                Ok(None)
+            }
+            Err(error) => Err(socket_failure(&error)),
+        }
     }
 
     fn process(&mut self, socket: &OwnedFd) -> Result<(), Failure> {
@@ -204,21 +231,40 @@ fn errno(error: &io::Error) -> Errno {
     Errno::from_io_error(error).unwrap_or(Errno::IO)
 }
 
-/// The socket as rustls wants it, counting what is written.
-struct Socket<'a> {
+/// The socket as rustls reads it, noting whether it gave all that it held.
+struct Source<'a> {
+    socket: &'a OwnedFd,
+    emptied: bool,
+}
+
+impl Read for Source<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let (count, _) = recv(self.socket, &mut *buffer, RecvFlags::empty())?;
+        self.emptied = count < buffer.len();
+        Ok(count)
+    }
+}
+
+/// The socket as rustls writes to it, counting what is written.
+struct Sink<'a> {
     socket: &'a OwnedFd,
     written: &'a mut u64,
 }
 
-impl Read for Socket<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        Ok(recv(self.socket, buffer, RecvFlags::empty()).map(|(count, _)| count)?)
-    }
-}
-
-impl Write for Socket<'_> {
+impl Write for Sink<'_> {
     fn write(&mut self, data: &[u8]) -> io::Result<usize> {
         let count = send(self.socket, data, SendFlags::NOSIGNAL)?;
+        *self.written += count as u64;
+        Ok(count)
+    }
+
+    /// Several records in one system call, and in as few segments as hold them.
+    fn write_vectored(&mut self, records: &[IoSlice<'_>]) -> io::Result<usize> {
+        if let [record] = records {
+            return self.write(record);
+        }
+        let mut nothing = SendAncillaryBuffer::default();
+        let count = sendmsg(self.socket, records, &mut nothing, SendFlags::NOSIGNAL)?;
         *self.written += count as u64;
         Ok(count)
     }

@@ -4,6 +4,8 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, mpsc};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use rustls::crypto::ring;
 use rustls::pki_types::PrivateKeyDer;
@@ -15,7 +17,7 @@ use rustls::{
 use super::super::failure::FailureKind;
 use super::super::request::Request;
 use super::super::{Wake, tls};
-use super::{Bench, OK, serve};
+use super::{Bench, OK, reply, serve};
 
 /// A server for `127.0.0.1` and a client's configuration that trusts it.
 pub(super) fn serve_tls(
@@ -193,5 +195,64 @@ fn aes_128_is_offered_first_and_nothing_that_rustls_does_not_offer() {
         bench.engine.lock().tls = Some(config);
         assert_eq!(bench.call(bench.request("GET", &url)).2, None);
         assert_eq!(seen.recv().unwrap(), chosen);
+    }
+}
+
+#[test]
+fn the_request_goes_out_with_the_end_of_the_handshake() {
+    let (found, seen) = mpsc::channel();
+    let (url, roots) = serve_versions(&[&rustls::version::TLS13], move |mut stream| {
+        while stream.conn.is_handshaking() {
+            if stream.conn.wants_write() {
+                stream.conn.write_tls(&mut stream.sock).unwrap();
+            } else {
+                assert_ne!(stream.conn.read_tls(&mut stream.sock).unwrap(), 0);
+                stream.conn.process_new_packets().unwrap();
+            }
+        }
+        // The one read of the socket that ended the handshake has the request in it.
+        let mut head = [0; 16];
+        found.send(stream.conn.reader().read(&mut head).is_ok() && head.starts_with(b"GET ")).unwrap();
+        stream.write_all(OK.as_bytes()).unwrap();
+    });
+    let bench = Bench::new();
+    bench.engine.lock().tls = Some(tls::with_roots(roots).unwrap());
+    assert_eq!(bench.call(bench.request("GET", &url)).2, None);
+    assert!(seen.recv().unwrap());
+}
+
+#[test]
+fn a_server_that_speaks_first_and_not_tls_is_found_out_at_once() {
+    let url = serve(|_, mut socket| {
+        reply(&mut socket, "SSH-2.0-server\r\n");
+        let _ = socket.read_to_end(&mut Vec::new());
+    });
+    let (_, roots) = serve_tls(|_| {});
+    let bench = Bench::new();
+    bench.engine.lock().tls = Some(tls::with_roots(roots).unwrap());
+    let began = Instant::now();
+    let id = bench.start(bench.request("GET", &url.replace("http://", "https://")));
+    // What it said is there before the connection is first looked at: no later edge reports it.
+    thread::sleep(Duration::from_millis(100));
+    bench.wait(id, Wake::Head);
+    assert_eq!(bench.engine.lock().failure(id).unwrap().kind, FailureKind::Tls);
+    assert!(began.elapsed() < Duration::from_secs(5));
+}
+
+#[test]
+fn a_body_over_tls_that_ends_with_the_connection_is_whole_whenever_the_close_comes() {
+    for pause in [0, 50] {
+        let (url, roots) = serve_tls(move |mut stream| {
+            assert!(read_head(&mut stream));
+            stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").unwrap();
+            for _ in 0..20 {
+                stream.write_all(&[b'x'; 5_000]).unwrap();
+            }
+            thread::sleep(Duration::from_millis(pause));
+        });
+        let bench = Bench::new();
+        bench.engine.lock().tls = Some(tls::with_roots(roots).unwrap());
+        let (status, body, error) = bench.call(bench.request("GET", &url));
+        assert_eq!((status, body.len(), error), (Some(200), 100_000, None));
     }
 }

@@ -135,7 +135,7 @@ fn handshakes(version: &'static SupportedProtocolVersion, users: u32, calls: u32
     });
     let bench = Bench::new();
     bench.engine.lock().tls = Some(tls::with_roots(roots).unwrap());
-    let sessions: Vec<_> = (0..users).map(|_| bench.engine.lock().open_session()).collect();
+    let sessions: Vec<_> = (0..users).map(|_| bench.engine.lock().open_session(None)).collect();
     for _ in 0..calls {
         for session in &sessions {
             let request = Request { session: *session, ..bench.request("GET", &url) };
@@ -164,7 +164,7 @@ fn a_user_that_is_gone_leaves_no_session_to_the_next() {
     for _ in 0..3 {
         assert_eq!(bench.call(bench.request("GET", &url)).2, None);
         bench.engine.lock().close_session(bench.session);
-        bench.session = bench.engine.lock().open_session();
+        bench.session = bench.engine.lock().open_session(None);
     }
     assert!(seen.try_iter().all(|kind| kind == Some(HandshakeKind::Full)));
 }
@@ -235,7 +235,7 @@ fn a_server_that_speaks_first_and_not_tls_is_found_out_at_once() {
     // What it said is there before the connection is first looked at: no later edge reports it.
     thread::sleep(Duration::from_millis(100));
     bench.wait(id, Wake::Head);
-    assert_eq!(bench.engine.lock().failure(id).unwrap().kind, FailureKind::Tls);
+    assert_eq!(bench.engine.lock().failure(id).unwrap().kind, FailureKind::TlsNotSpoken);
     assert!(began.elapsed() < Duration::from_secs(5));
 }
 

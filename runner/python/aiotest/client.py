@@ -62,7 +62,7 @@ def _version() -> str:
 
 
 _DEFAULT_HEADERS = (("Accept", "*/*"), ("User-Agent", f"aiotest/{_version()}"))
-_scan_json = vars(json.JSONDecoder())["scan_once"]
+_dumps = json.dumps  # the one whose bytes are known; a scenario may put another in its place
 _notifications: set[asyncio.Task[None]] = set()
 _connectors: WeakKeyDictionary[Any, TCPConnector] = WeakKeyDictionary()
 """Ours, by the aiohttp connector that it stands for."""

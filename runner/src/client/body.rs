@@ -7,6 +7,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyString};
 
 use super::errors;
+use super::json_decode;
 use super::leaving::{Leaving, Outcome};
 use super::response::Response;
 use super::{driver, notify};
@@ -150,24 +151,18 @@ pub(super) fn json(
         return Ok(Piece::Here(py.None()));
     }
     let encoding = chosen_encoding(slf, encoding)?;
-    let text = decode(py, stripped, encoding.as_deref(), "strict")?;
-    let value = match loads {
-        Some(loads) => loads.bind(py).call1((text,))?,
-        None => parse_json(&text)?,
-    };
-    Ok(Piece::Here(value.unbind()))
-}
-
-/// `json.loads` without its detours: the scanner it uses, and itself for whatever that does not take whole.
-fn parse_json<'py>(text: &Bound<'py, PyString>) -> PyResult<Bound<'py, PyAny>> {
-    let py = text.py();
-    if let Ok(scanned) = imported!(py, "aiotest.client", "_scan_json")?.call1((text, 0))
-        && let Ok((value, end)) = scanned.extract::<(Bound<'py, PyAny>, usize)>()
-        && end == text.len()?
+    if loads.is_none()
+        && encoding.is_none()
+        && let Some(value) = json_decode::decode(py, stripped)
     {
-        return Ok(value);
+        return Ok(Piece::Here(value.unbind()));
     }
-    imported!(py, "json", "loads")?.call1((text,))
+    let text = decode(py, stripped, encoding.as_deref(), "strict")?;
+    let loads = match loads {
+        Some(loads) => loads.bind(py),
+        None => imported!(py, "json", "loads")?,
+    };
+    Ok(Piece::Here(loads.call1((text,))?.unbind()))
 }
 
 fn expect_content_type(slf: &Bound<'_, Response>, expected: &str) -> PyResult<()> {

@@ -24,6 +24,8 @@ mod errors;
 mod exchange;
 mod ffi;
 mod intended;
+mod json_decode;
+mod json_encode;
 mod leaving;
 mod notify;
 mod options;

@@ -7,6 +7,7 @@ use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyByteArray, PyBytes, PyDict, PyMemoryView, PyString};
 
+use super::json_encode;
 use super::target::pairs;
 use crate::reactor::request::{HeaderBlock, HeaderError};
 
@@ -60,15 +61,29 @@ fn binary(bytes: &[u8]) -> Payload {
 
 /// The body of `json=…`, by the session's `json_serialize`.
 pub(super) fn of_json(serialize: &Bound<'_, PyAny>, value: &Bound<'_, PyAny>) -> PyResult<Payload> {
-    let made = serialize.call1((value,))?;
-    let body = match made.cast::<PyString>() {
-        Ok(text) => Bytes::copy_from_slice(text.to_cow()?.as_bytes()),
-        Err(_) => match made.cast::<PyBytes>() {
-            Ok(bytes) => Bytes::copy_from_slice(bytes.as_bytes()),
-            Err(_) => return Err(PyTypeError::new_err("json_serialize must return a str or bytes")),
-        },
+    let body = match natively(serialize, value)? {
+        Some(body) => body,
+        None => serialized(&serialize.call1((value,))?)?,
     };
     Ok(Payload { body, content_type: "application/json" })
+}
+
+/// What `json.dumps` would give, if it is what serialises.
+fn natively(serialize: &Bound<'_, PyAny>, value: &Bound<'_, PyAny>) -> PyResult<Option<Bytes>> {
+    if !serialize.is(imported!(value.py(), "aiotest.client", "_dumps")?) {
+        return Ok(None);
+    }
+    Ok(json_encode::encode(value).map(Bytes::from))
+}
+
+fn serialized(made: &Bound<'_, PyAny>) -> PyResult<Bytes> {
+    if let Ok(text) = made.cast::<PyString>() {
+        return Ok(Bytes::copy_from_slice(text.to_cow()?.as_bytes()));
+    }
+    match made.cast::<PyBytes>() {
+        Ok(bytes) => Ok(Bytes::copy_from_slice(bytes.as_bytes())),
+        Err(_) => Err(PyTypeError::new_err("json_serialize must return a str or bytes")),
+    }
 }
 
 /// Adds the headers of a mapping or a sequence of pairs; they replace those of the same name that `block` had.

@@ -94,8 +94,8 @@ class Shared:
 
         async def get() -> Any:
             self.server.replies["/reply"] = reply(body=body, head="Content-Type: application/json\r\n")
-            async with self.session.get("/reply") as response:
-                return await response.json()
+            # Not in a block, which takes an exception for the call's failure.
+            return await (await self.session.get("/reply")).json()
 
         return self.loop.run_until_complete(get())
 

@@ -84,8 +84,8 @@ class Shared:
         """The body of a call with `json=value`."""
 
         async def post() -> bytes:
-            async with (session or self.session).post("/", json=value):
-                return self.server.seen.pop().body
+            await (session or self.session).post("/", json=value)
+            return self.server.seen.pop().body
 
         return self.loop.run_until_complete(post())
 

@@ -183,7 +183,7 @@ def test_calls_without_a_free_descriptor_are_the_generators_fault_and_no_failure
             tmp_path, script, host=target.url, load=load(80, "5s"), runners=1, thresholds=thresholds
         ),
     )
-    faulty(ended.told, "too many open files", ended.err)
+    faulty(ended.told, "no open files left", ended.err)
     assert [threshold["passed"] for threshold in ended.told["verdict"]["thresholds"]] == [True, True]
     assert ended.code == 2
     assert ended.told["total"]["sent"] == ended.told["total"]["requests"] == target.counts()["total"] > 0

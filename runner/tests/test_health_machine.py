@@ -110,14 +110,13 @@ def test_without_local_ports_it_is_the_generators_fault(tmp_path: Path) -> None:
     assert only["failures"] == 0
     assert only["generator_faults"] == 12 - only["requests"]
     (text,) = only["faults"]
-    assert "requested address" in text, text
+    assert text == "generator: no local ports left"
 
 
 def test_a_resolver_that_nobody_runs_is_the_generators_fault(tmp_path: Path) -> None:
     only = row(tmp_path, RESOLVER, 'await call("http://shop.example/", 1, 10)')
     assert (only["requests"], only["failures"], only["generator_faults"]) == (0, 0, 1)
-    (text,) = only["faults"]
-    assert "failed to resolve `shop.example`" in text, text
+    assert list(only["faults"]) == ["generator: resolver does not answer"]
 
 
 def test_a_resolver_that_does_not_answer_in_time_is_the_generators_fault(tmp_path: Path) -> None:
@@ -127,7 +126,7 @@ def test_a_resolver_that_does_not_answer_in_time_is_the_generators_fault(tmp_pat
     """
     only = row(tmp_path, RESOLVER, body)
     assert (only["requests"], only["failures"], only["generator_faults"]) == (0, 0, 1)
-    assert list(only["faults"]) == ["timeout: the resolver did not answer in time"]
+    assert list(only["faults"]) == ["generator: resolver does not answer"]
 
 
 def test_a_name_that_does_not_exist_is_the_targets(tmp_path: Path) -> None:
@@ -137,5 +136,4 @@ def test_a_name_that_does_not_exist_is_the_targets(tmp_path: Path) -> None:
     """
     only = row(tmp_path, RESOLVER, body)
     assert (only["requests"], only["failures"], only["generator_faults"]) == (1, 1, 0)
-    (text,) = only["errors"]
-    assert "failed to resolve `shop.example`" in text, text
+    assert list(only["errors"]) == ["name not found"]

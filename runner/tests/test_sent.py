@@ -170,14 +170,16 @@ def test_what_a_gather_opened_goes_back_to_one_connection_while_nothing_else_hap
                     pass
 
             await asyncio.gather(*(call() for _ in range(5)))
-            assert raw.counts()["open"] == 5
+            # Five, unless a reply came before the last call began, which then had its connection.
+            opened = raw.counts()["open"]
+            assert 1 < opened <= 5
             for _ in range(100):
                 await asyncio.sleep(0.1)
                 if raw.counts()["open"] == 1:
                     break
             assert raw.counts()["open"] == 1
             await call()
-            assert raw.counts()["connections"] == 5
+            assert raw.counts()["connections"] == opened
 
     assert counted_after(scenario).total("sent") == raw.settled()["total"] == 6
 

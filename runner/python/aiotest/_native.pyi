@@ -5,14 +5,15 @@ are polled: when `fileno()` becomes readable, `poll()` returns what is to be don
 blocks. Their network work happens in a thread of their own that never attaches to the interpreter.
 """
 
-from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
 from http.cookies import SimpleCookie
 from types import TracebackType
-from typing import Any, Protocol, Self, TypedDict, TypeVar, Unpack, final
+from typing import Any, Self, Unpack, final
 
 from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
+from aiotest._arguments import Connector, Options, Pairs, Timeout
 from aiotest.client import RequestInfo
 
 __all__ = [
@@ -39,47 +40,6 @@ __all__ = [
     "sleep",
     "take_statistics_json",
 ]
-
-_T = TypeVar("_T")
-_Pairs = Mapping[str, _T] | Iterable[tuple[str, _T]]
-
-class _Limits(Protocol):
-    """aiohttp's `ClientTimeout`, or anything like it."""
-
-    @property
-    def total(self) -> float | None: ...
-    @property
-    def connect(self) -> float | None: ...
-    @property
-    def sock_read(self) -> float | None: ...
-    @property
-    def sock_connect(self) -> float | None: ...
-
-_Timeout = _Limits | float
-
-class _Connector(Protocol):
-    """aiohttp's `TCPConnector`."""
-
-    @property
-    def limit(self) -> int: ...
-    @property
-    def limit_per_host(self) -> int: ...
-    @property
-    def force_close(self) -> bool: ...
-
-class _Options(TypedDict, total=False):
-    """The keywords of a call; see `ClientSession.request`."""
-
-    name: str | None
-    params: _Pairs[Any] | str | None
-    data: bytes | bytearray | memoryview | str | _Pairs[Any] | None
-    json: Any
-    headers: _Pairs[str] | None
-    cookies: _Pairs[Any] | None
-    timeout: _Timeout | None
-    allow_redirects: bool | None
-    max_redirects: int | None
-    raise_for_status: bool | None
 
 # === control ===
 
@@ -133,9 +93,7 @@ class Runner:
         """
 
     def stack(self, text: str) -> None:
-        """Where the loop's thread is, in the words of `faulthandler`, when the first signal of `watch` has
-        come.
-        """
+        """Where the loop's thread is, as `faulthandler` says it, when `watch`'s first signal has come."""
 
     def watch(
         self,
@@ -322,13 +280,13 @@ class ClientSession:
         cls,
         base_url: str | URL | None = None,
         *,
-        connector: TCPConnector | _Connector | None = None,
-        headers: _Pairs[str] | None = None,
-        cookies: _Pairs[Any] | None = None,
+        connector: TCPConnector | Connector | None = None,
+        headers: Pairs[str] | None = None,
+        cookies: Pairs[Any] | None = None,
         auth: tuple[str, str] | None = None,
         json_serialize: Callable[[Any], str | bytes] | None = None,
         raise_for_status: bool = False,
-        timeout: _Timeout | None = None,
+        timeout: Timeout | None = None,
         read_bufsize: int | None = None,
     ) -> Self:
         """Open no connection yet.
@@ -344,16 +302,16 @@ class ClientSession:
             unknown.
         """
 
-    def get(self, url: str | URL, **options: Unpack[_Options]) -> Call: ...
-    def post(self, url: str | URL, **options: Unpack[_Options]) -> Call: ...
-    def put(self, url: str | URL, **options: Unpack[_Options]) -> Call: ...
-    def patch(self, url: str | URL, **options: Unpack[_Options]) -> Call: ...
-    def delete(self, url: str | URL, **options: Unpack[_Options]) -> Call: ...
-    def options(self, url: str | URL, **options: Unpack[_Options]) -> Call: ...
-    def head(self, url: str | URL, **options: Unpack[_Options]) -> Call:
+    def get(self, url: str | URL, **options: Unpack[Options]) -> Call: ...
+    def post(self, url: str | URL, **options: Unpack[Options]) -> Call: ...
+    def put(self, url: str | URL, **options: Unpack[Options]) -> Call: ...
+    def patch(self, url: str | URL, **options: Unpack[Options]) -> Call: ...
+    def delete(self, url: str | URL, **options: Unpack[Options]) -> Call: ...
+    def options(self, url: str | URL, **options: Unpack[Options]) -> Call: ...
+    def head(self, url: str | URL, **options: Unpack[Options]) -> Call:
         """As `get`, but follows no redirects unless told."""
 
-    def request(self, method: str, url: str | URL, **options: Unpack[_Options]) -> Call:
+    def request(self, method: str, url: str | URL, **options: Unpack[Options]) -> Call:
         """Prepare a call, which starts when it is first awaited.
 
         Options: `name`, the name that statistics use, the URL's path unless given; `params`, added to the
@@ -558,7 +516,7 @@ class Step:
 class CookieJar:
     """A session's cookies, of IP hosts too."""
 
-    def update_cookies(self, cookies: _Pairs[Any], response_url: str | URL | None = None) -> None:
+    def update_cookies(self, cookies: Pairs[Any], response_url: str | URL | None = None) -> None:
         """Keep cookies as if `response_url`, or else the session's base URL, had set them for all of its
         paths.
         """
@@ -620,26 +578,12 @@ def intended_start(at: float) -> None:
     """Say that what follows in this task was to begin at `at`, in the loop's time (`loop.time()`).
 
     Calls that follow, here and in tasks made from here, are recorded with their service time as always and,
-    beside it, with their time since the intended start: longer by how late this call came. A slow target
-    holds up whoever waits for it, and what was to be sent meanwhile; only the second time shows the latter.
-    An overridden `start` that keeps to a schedule says so at the beginning of each iteration:
-
-        at = loop.time()
-        while True:
-            at += 0.01
-            await asyncio.sleep(at - loop.time())
-            aiotest.intended_start(at)
-            await self.jobs[0](self)
-
-    A call without an intended start counts as in time beside others of its name that have one. Raises:
+    beside it, with their time since the intended start (`docs/load-engine.md` shows a schedule). Raises:
     `ValueError` if `at` is no time.
     """
 
 def sleep(seconds: float, late: Callable[[float], object] | None) -> Awaitable[None]:
-    """Wait in the task that awaits it, then call `late` with the seconds by which that task was woken late.
-
-    Raises: `ValueError` for seconds below 0 or without end.
-    """
+    """Wait, then call `late` with the seconds by which the task was woken late. Raises: `ValueError`."""
 
 def record(method: str, name: str, response_time: float, length: int, error: str | None = None) -> None:
     """Count a call of a custom client: `response_time` in ms, `length` in bytes, `error` `None` for a

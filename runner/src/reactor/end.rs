@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use aiotest_core::stats::{Outcome, Phase, Sample};
 use bytes::Bytes;
 
+use super::arrival::Parting;
 use super::failure::{Failure, FailureKind};
 use super::request::Target;
 use super::{Abort, CallId, ConnectionId, Leave, Reactor, Record, Verdict, session};
@@ -100,11 +101,11 @@ impl Reactor {
         let retry = call.may_retry(&failure);
         // A server that has read everything closes; it resets where something lies unread, which on a kept connection
         // is the request that it had not waited for, acknowledged or not.
-        let unread = failure.kind == FailureKind::ResetBeforeReply
-            && call.exchange.reused
-            && call.request.body.is_empty();
+        let kept = call.exchange.reused && call.request.body.is_empty();
+        let unread = kept && failure.kind == FailureKind::ResetBeforeReply;
+        let parting = if unread { Parting::Unread } else { Parting::Ended };
         if let Some(connection) = connection {
-            self.part_with(id, connection, unread, now);
+            self.part_with(id, connection, parting, now);
         }
         let Some(call) = self.calls.get_mut(id) else { return };
         if unwritten || retry {
@@ -179,7 +180,7 @@ impl Reactor {
         }
         call.truncated = call.head.is_some();
         if let Some(connection) = call.connection.take() {
-            self.part_with(id, connection, false, now);
+            self.part_with(id, connection, Parting::Cut, now);
             self.have_waiting_served();
         }
         self.end(id, now);

@@ -1,0 +1,45 @@
+"""What the native module's calls and sessions are given. Types only: there is no such module at run time."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Protocol, TypedDict, TypeVar
+
+_T = TypeVar("_T")
+Pairs = Mapping[str, _T] | Iterable[tuple[str, _T]]
+
+class Limits(Protocol):
+    """aiohttp's `ClientTimeout`, or anything like it."""
+
+    @property
+    def total(self) -> float | None: ...
+    @property
+    def connect(self) -> float | None: ...
+    @property
+    def sock_read(self) -> float | None: ...
+    @property
+    def sock_connect(self) -> float | None: ...
+
+Timeout = Limits | float
+
+class Connector(Protocol):
+    """aiohttp's `TCPConnector`."""
+
+    @property
+    def limit(self) -> int: ...
+    @property
+    def limit_per_host(self) -> int: ...
+    @property
+    def force_close(self) -> bool: ...
+
+class Options(TypedDict, total=False):
+    """The keywords of a call; see `ClientSession.request`."""
+
+    name: str | None
+    params: Pairs[Any] | str | None
+    data: bytes | bytearray | memoryview | str | Pairs[Any] | None
+    json: Any
+    headers: Pairs[str] | None
+    cookies: Pairs[Any] | None
+    timeout: Timeout | None
+    allow_redirects: bool | None
+    max_redirects: int | None
+    raise_for_status: bool | None

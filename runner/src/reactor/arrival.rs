@@ -110,7 +110,6 @@ impl Reactor {
         }
         let kept = parting == Parting::Cut
             && call.exchange.reused
-            && call.request.body.is_empty()
             && connection.tls.is_none()
             && self.doubts.connections.len() < MOST;
         let arrived = match parting {

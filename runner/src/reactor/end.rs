@@ -100,9 +100,9 @@ impl Reactor {
         let unwritten = lost && call.aborted.is_none() && call.is_unwritten();
         let retry = call.may_retry(&failure);
         // A server that has read everything closes; it resets where something lies unread, which on a kept connection
-        // is the request that it had not waited for, acknowledged or not.
-        let kept = call.exchange.reused && call.request.body.is_empty();
-        let unread = kept && failure.kind == FailureKind::ResetBeforeReply;
+        // is the request that it had not waited for, acknowledged or not. (It may have read the head and nothing of
+        // the body: nobody outside can tell, and that is the rarer of the two.)
+        let unread = call.exchange.reused && failure.kind == FailureKind::ResetBeforeReply;
         let parting = if unread { Parting::Unread } else { Parting::Ended };
         if let Some(connection) = connection {
             self.part_with(id, connection, parting, now);

@@ -16,7 +16,7 @@ use rustix::process::{Resource, getrlimit};
 use super::{CallId, Reactor};
 
 /// How long the loop's thread counts as about to drive again, from when it last began to.
-const PATIENCE: Duration = Duration::from_micros(300);
+const PATIENCE: Duration = Duration::from_micros(700);
 /// What it is given in any case, to wake up if it was idle.
 const GRACE: Duration = Duration::from_micros(100);
 /// A pause of the stand-in after each of its drives, so that a burst is a few drives and not one per event.

@@ -5,7 +5,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 # Where the border between Rust and the interpreter is tested.
-of_interpreter=(runner/tests/test_{call,client,collection,events,host,life,shape}*.py)
+of_interpreter=(runner/tests/test_{call,client,collection,events,gathering,host,life,shape}*.py)
 
 wheel=$(echo .cache/wheels/*.whl)
 mapfile -t pythons < <(scripts/pythons.sh)

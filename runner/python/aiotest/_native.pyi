@@ -14,15 +14,18 @@ from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
 from aiotest._arguments import Connector, Options, Pairs, Timeout
+from aiotest._awaitables import Branch, Gathering, Step
 from aiotest.client import RequestInfo
 
 __all__ = [
+    "Branch",
     "Call",
     "Chunks",
     "ClientSession",
     "ClientTimeout",
     "Content",
     "CookieJar",
+    "Gathering",
     "Master",
     "Response",
     "Runner",
@@ -495,22 +498,6 @@ class Chunks:
 
     def __aiter__(self) -> Self: ...
     async def __anext__(self) -> bytes: ...
-
-@final
-class Step:
-    """The awaitable behind the coroutines of a reply; over without suspending when what it gives is there."""
-
-    def __await__(self) -> Self: ...
-    def __iter__(self) -> Self: ...
-    def __next__(self) -> Any: ...
-    def send(self, value: object) -> Any: ...
-    def throw(
-        self,
-        kind: type[BaseException] | BaseException,
-        value: BaseException | object = None,
-        traceback: TracebackType | None = None,
-    ) -> Any: ...
-    def close(self) -> None: ...
 
 @final
 class CookieJar:

@@ -17,6 +17,7 @@ from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Any
 
+from aiotest import gathering
 from aiotest.log import logger
 from aiotest.shape import LoadUserShape
 from aiotest.user import User, is_job, is_job_name
@@ -87,6 +88,7 @@ def _select(path: Path, module: ModuleType) -> Collected:
 
 
 def _import(path: Path) -> ModuleType:
+    gathering.install()
     for folder in (str(Path.cwd()), str(path.parent)):
         if folder not in sys.path:
             sys.path.insert(0, folder)

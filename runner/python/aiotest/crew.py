@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import sys
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from typing import Any, Protocol
 
@@ -18,7 +17,7 @@ from aiotest.life import Life, Scope, current_life
 from aiotest.log import logger
 from aiotest.user import User
 
-__all__ = ["Counter", "Crew", "adopt_tasks"]
+__all__ = ["Counter", "Crew", "adopt_tasks", "make_task"]
 
 
 class Counter(Protocol):
@@ -181,46 +180,30 @@ def _begin(life: Life, scope: Scope, make: Callable[[], User]) -> None:
     life.begin(make)
 
 
-def _make_task(
-    loop: asyncio.AbstractEventLoop, coro: Coroutine[Any, Any, Any], **kwargs: Any
+def make_task(
+    loop: asyncio.AbstractEventLoop,
+    coro: Coroutine[Any, Any, Any],
+    make: Callable[..., asyncio.Task[Any]] = asyncio.Task,
+    **kwargs: Any,
 ) -> asyncio.Task[Any]:
-    return asyncio.Task(coro, loop=loop, **kwargs)
-
-
-_GATHER = asyncio.gather.__code__
-_GATHERERS_DEPTH = 4
-"""Frames from `_is_gathered` up to `gather`: the factory, `create_task`, `ensure_future`."""
-
-
-def _is_gathered() -> bool:
-    """Whether `asyncio.gather` makes the task that is being made."""
-    try:
-        return sys._getframe(_GATHERERS_DEPTH).f_code is _GATHER
-    except ValueError:
-        return False
+    """A task factory that lets every task that a user makes be known to its life."""
+    task = make(coro, loop=loop, **kwargs)
+    if (life := current_life.get()) is not None:
+        if life.starting:
+            life.starting = False
+        else:
+            life.adopt(task)
+    return task
 
 
 def adopt_tasks(loop: asyncio.AbstractEventLoop) -> None:
-    """Let every task that a user makes be known to its life, on top of whatever task factory the loop has.
-
-    What a user gathers is begun at once, where Python can do that (from 3.12 on), and not when the loop comes
-    round: `gather` is awaited there and then, and a turn of the loop costs more than a call.
-    """
-    previous = loop.get_task_factory()
-    make: Any = previous or _make_task
-    may_begin = previous is None and sys.version_info >= (3, 12)
+    """Let every task that a user makes be known to its life, on top of whatever task factory the loop has."""
+    previous: Any = loop.get_task_factory()
+    if previous is None:
+        loop.set_task_factory(make_task)  # type: ignore[arg-type]
+        return
 
     def factory(loop: asyncio.AbstractEventLoop, coro: Coroutine[Any, Any, Any], **kwargs: Any) -> Any:
-        life = current_life.get()
-        if life is None:
-            return make(loop, coro, **kwargs)
-        if life.starting:
-            life.starting = False
-            return make(loop, coro, **kwargs)
-        if may_begin and _is_gathered():
-            kwargs["eager_start"] = True
-        task = make(loop, coro, **kwargs)
-        life.adopt(task)
-        return task
+        return make_task(loop, coro, lambda coro, loop, **kwargs: previous(loop, coro, **kwargs), **kwargs)
 
     loop.set_task_factory(factory)  # type: ignore[arg-type]

@@ -89,7 +89,7 @@ class Life:
         self.may_call = True
         self.starting = True
         """Until the user's own task is made; the tasks made after it are the user's tasks."""
-        self._tasks: list[weakref.ref[asyncio.Task[Any]]] | None = None
+        self._tasks: list[weakref.ref[asyncio.Future[Any]]] | None = None
         self._room = 0
         self._recorded: asyncio.Event | None = None
 
@@ -107,8 +107,8 @@ class Life:
         self.task = task
         task.add_done_callback(self._task_done)
 
-    def adopt(self, task: asyncio.Task[Any]) -> None:
-        """Remember a task that the user made, to cancel it with the user."""
+    def adopt(self, task: asyncio.Future[Any]) -> None:
+        """Remember a task that the user made, or a whole of several, to cancel it with the user."""
         if self.phase is Phase.ENDED or task.done():
             return
         # A callback at each end would cost as much as the task: the ended ones are dropped now and then.

@@ -118,6 +118,22 @@ pub(super) fn call_soon(py: Python<'_>, callback: &Py<PyAny>) -> PyResult<()> {
     Ok(())
 }
 
+/// Requests are held together until `uncork`, unless a batch does that already.
+pub(super) fn cork(py: Python<'_>) -> PyResult<()> {
+    if !driver(py)?.borrow().draining {
+        engine().lock().cork();
+    }
+    Ok(())
+}
+
+/// Writes what `cork` held.
+pub(super) fn uncork(py: Python<'_>) -> PyResult<()> {
+    if !driver(py)?.borrow().draining {
+        engine().lock().uncork();
+    }
+    Ok(())
+}
+
 impl Driver {
     fn move_to(slf: &Bound<'_, Self>, running: Bound<'_, PyAny>) -> PyResult<()> {
         let py = slf.py();

@@ -23,6 +23,7 @@ mod driver;
 mod errors;
 mod exchange;
 mod ffi;
+mod gathering;
 mod intended;
 mod json_decode;
 mod json_encode;
@@ -54,6 +55,8 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<content::Chunks>()?;
     module.add_class::<content::Content>()?;
     module.add_class::<cookies::CookieJar>()?;
+    module.add_class::<gathering::Branch>()?;
+    module.add_class::<gathering::Gathering>()?;
     module.add_class::<response::Response>()?;
     module.add_class::<scope::UserScope>()?;
     module.add_class::<session::ClientSession>()?;
@@ -66,7 +69,7 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(take_statistics_json, module)?)?;
     // asyncio takes an object for a coroutine if it is registered as one; a Future-like would never be sent into.
     let coroutine = module.py().import("collections.abc")?.getattr("Coroutine")?;
-    for class in ["Call", "Step"] {
+    for class in ["Branch", "Call", "Step"] {
         coroutine.call_method1("register", (module.getattr(class)?,))?;
     }
     Ok(())

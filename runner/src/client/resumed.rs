@@ -40,8 +40,7 @@ pub(super) fn give(step: PyResult<Resumed>) -> PyResult<Py<PyAny>> {
 
 /// Sends `None` into a Python coroutine.
 pub(super) fn send(coroutine: &Bound<'_, PyAny>) -> PyResult<Resumed> {
-    let py = coroutine.py();
-    stepped(py, coroutine.call_method1(pyo3::intern!(py, "send"), (py.None(),)))
+    super::ffi::send_none(coroutine)
 }
 
 /// Throws `error` into a Python coroutine.

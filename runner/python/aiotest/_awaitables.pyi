@@ -15,15 +15,11 @@ class Whole(Protocol):
 
 @final
 class Gathering:
-    """The coroutines of one `gather`. Requests that they make before `begun` go out together, with it."""
+    """The coroutines of one `gather`. Requests that are made until the loop comes round go out together."""
 
     def __new__(cls, future: Whole, branches: int) -> Self: ...
     def branch(self, index: int, coroutine: Coroutine[Any, Any, Any]) -> Branch:
         """A coroutine that does what `coroutine` does; its outcome is result number `index`."""
-
-    @staticmethod
-    def begun() -> None:
-        """Each of them has its task."""
 
 @final
 class Branch(Coroutine[Any, Any, Any]):

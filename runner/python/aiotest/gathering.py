@@ -80,13 +80,9 @@ def gather(*coroutines: Any, return_exceptions: bool = False) -> Any:
         return _plain_gather(*coroutines, return_exceptions=return_exceptions)
     loop = asyncio.get_running_loop()
     whole = _Gathered(life, return_exceptions, loop)
-    gathering, tasks = Gathering(whole, len(coroutines)), whole.tasks
-    branch = gathering.branch
-    try:
-        for index, coroutine in enumerate(coroutines):
-            tasks.append(asyncio.Task(branch(index, coroutine), loop=loop, **_AT_ONCE))
-    finally:
-        gathering.begun()
+    branch, tasks = Gathering(whole, len(coroutines)).branch, whole.tasks
+    for index, coroutine in enumerate(coroutines):
+        tasks.append(asyncio.Task(branch(index, coroutine), loop=loop, **_AT_ONCE))
     for each in tasks if whole.done() else (whole,):
         life.adopt(each)
     return whole

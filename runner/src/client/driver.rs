@@ -36,6 +36,8 @@ pub(super) struct Driver {
     ready: Vec<CallId>,
     /// The loop is in `drain`: it is the one that runs.
     draining: bool,
+    /// `uncork` will be called.
+    corked: bool,
 }
 
 /// Tasks resumed at once from which on their requests are written together.
@@ -44,7 +46,10 @@ const CORKED_FROM: usize = 4;
 fn driver(py: Python<'_>) -> PyResult<&Bound<'_, Driver>> {
     static DRIVER: PyOnceLock<Py<Driver>> = PyOnceLock::new();
     let driver = DRIVER.get_or_try_init(py, || {
-        Py::new(py, Driver { event_loop: None, slots: Vec::new(), ready: Vec::new(), draining: false })
+        Py::new(
+            py,
+            Driver { event_loop: None, slots: Vec::new(), ready: Vec::new(), draining: false, corked: false },
+        )
     })?;
     Ok(driver.bind(py))
 }
@@ -118,20 +123,18 @@ pub(super) fn call_soon(py: Python<'_>, callback: &Py<PyAny>) -> PyResult<()> {
     Ok(())
 }
 
-/// Requests are held together until `uncork`, unless a batch does that already.
+/// Requests are held together until the loop comes round, unless a batch does that already.
 pub(super) fn cork(py: Python<'_>) -> PyResult<()> {
-    if !driver(py)?.borrow().draining {
-        engine().lock().cork();
+    attach(py)?;
+    let driver = driver(py)?;
+    {
+        let mut driver = driver.borrow_mut();
+        if driver.draining || std::mem::replace(&mut driver.corked, true) {
+            return Ok(());
+        }
     }
-    Ok(())
-}
-
-/// Writes what `cork` held.
-pub(super) fn uncork(py: Python<'_>) -> PyResult<()> {
-    if !driver(py)?.borrow().draining {
-        engine().lock().uncork();
-    }
-    Ok(())
+    engine().lock().cork();
+    call_soon(py, &driver.getattr(intern!(py, "uncork"))?.unbind())
 }
 
 impl Driver {
@@ -157,6 +160,7 @@ impl Driver {
         }
         let (slots, known) = {
             let mut driver = slf.borrow_mut();
+            driver.corked = false;
             (std::mem::take(&mut driver.slots), driver.event_loop.replace(running.unbind()))
         };
         drop((slots, known));
@@ -236,6 +240,12 @@ impl Driver {
         driver.draining = false;
         driver.ready = ready;
         stop.map_or(Ok(()), Err)
+    }
+
+    /// Writes what is held.
+    fn uncork(&mut self) {
+        self.corked = false;
+        engine().lock().uncork();
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {

@@ -31,12 +31,6 @@ impl Gathering {
         Ok(Self { future: Some(future), results, left: branches })
     }
 
-    /// All branches have a task: what they asked for goes out, one request behind the other.
-    #[staticmethod]
-    fn begun(py: Python<'_>) -> PyResult<()> {
-        driver::uncork(py)
-    }
-
     /// A coroutine that does what `coroutine` does; its outcome is the whole's result number `index`.
     fn branch(slf: &Bound<'_, Self>, index: usize, coroutine: Py<PyAny>) -> PyResult<Branch> {
         if slf.borrow().results.len() <= index {

@@ -9,6 +9,7 @@ use std::mem::MaybeUninit;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
 use memmap2::MmapRaw;
 
@@ -112,6 +113,24 @@ pub(crate) fn signal_thread(thread: i32, signal: i32) -> bool {
     unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), thread, signal) == 0 }
 }
 
+/// The clock of the CPU time that the calling thread has had, for `cpu_time` in any thread.
+pub(crate) fn cpu_clock() -> i32 {
+    let mut clock = 0;
+    // SAFETY: the calling thread exists; the number is written to `clock`. It fails for threads that are gone only.
+    unsafe { libc::pthread_getcpuclockid(libc::pthread_self(), &raw mut clock) };
+    clock
+}
+
+/// What a thread's clock shows; `None` where there is no such thread any more.
+pub(crate) fn cpu_time(clock: i32) -> Option<Duration> {
+    let mut time = MaybeUninit::<libc::timespec>::uninit();
+    // SAFETY: takes a number, which the kernel looks up; it writes `time` where it succeeds.
+    let result = unsafe { libc::clock_gettime(clock, time.as_mut_ptr()) };
+    // SAFETY: read where it was written only.
+    let time = (result == 0).then(|| unsafe { time.assume_init() })?;
+    Some(Duration::new(time.tv_sec.cast_unsigned(), u32::try_from(time.tv_nsec).ok()?))
+}
+
 /// Ends the process at once: no handler runs, no lock and no thread is waited for.
 #[cfg(feature = "python")]
 pub(crate) fn exit_now(code: u8) -> ! {
@@ -210,6 +229,16 @@ mod tests {
     fn a_name_of_this_machine_has_its_addresses() {
         let found = addresses("localhost", 81).unwrap();
         assert!(found.iter().all(|address| address.ip().is_loopback() && address.port() == 81), "{found:?}");
+    }
+
+    #[test]
+    fn a_threads_clock_shows_its_cpu_time_and_no_others() {
+        let mine = cpu_time(cpu_clock()).unwrap();
+        let others = std::thread::spawn(|| cpu_time(cpu_clock()).unwrap()).join().unwrap();
+        let until = std::time::Instant::now() + Duration::from_millis(20);
+        while std::time::Instant::now() < until {}
+        let later = cpu_time(cpu_clock()).unwrap();
+        assert!(mine < later && others < later, "{mine:?} {later:?} {others:?}");
     }
 
     #[test]

@@ -31,6 +31,7 @@ pytestmark = pytest.mark.timeout(180)
 BOUND_MS, BOUND_SHARE = 0.2, 0.01
 MOVED_MS = 1.0
 BLOCKED = 0.3
+ATTEMPTS = 3
 SPARSE = Load(users=110, wait=0.09, seconds=10)
 """10 ms of delay beside the wait: 1,000 calls a second."""
 BUSY = Load(users=300, wait=0.1, seconds=10, blocked=BLOCKED)
@@ -63,26 +64,45 @@ def rows(mean: int) -> list[Row]:
 
 
 def measured(network: Net, folder: Path, wanted: list[Row], load: Load) -> Measured:
-    """The table, printed; what the witness has received is what was sent."""
-    with network() as joined, running_witness(joined, folder) as witness:
-        outcome = measure(witness, folder, wanted, load)
-        print(f"\n{joined.name}, the loop blocked for {load.blocked} s of each second: {outcome.table()}")
-    assert outcome.sent == outcome.received
-    assert {row.name for row in outcome.rows} == {row.name for row in wanted}
-    robbed = [row.name for row in outcome.rows if row.calls < 4 * row.disturbed]
-    assert not robbed, f"the machine is too unsteady to tell\n{outcome.table()}"
-    return outcome
+    """The table, printed; what the witness has received is what was sent. Where the machine robs a row of so
+    many calls that it says nothing, it is measured again.
+    """
+    for _ in range(ATTEMPTS):
+        with network() as joined, running_witness(joined, folder) as witness:
+            outcome = measure(witness, folder, wanted, load)
+            print(f"\n{joined.name}, the loop blocked for {load.blocked} s of each second: {outcome.table()}")
+        assert outcome.sent == outcome.received
+        assert {row.name for row in outcome.rows} == {row.name for row in wanted}
+        robbed = [row.name for row in outcome.rows if row.calls < 4 * row.disturbed]
+        if not robbed:
+            return outcome
+    pytest.fail(f"the machine is too unsteady to tell {robbed}\n{outcome.table()}")
 
 
-def check(outcome: Measured, bound: Callable[[float], float]) -> None:
-    """Fail with every figure that is further from the witness' than `bound` of it."""
-    beyond = [
-        f"{row.name} {name}: {difference:+.3f} ms"
+def beyond(outcome: Measured, bound: Callable[[float], float]) -> set[tuple[str, str]]:
+    """Row and figure of what is further from the witness' than `bound` of it."""
+    return {
+        (row.name, name)
         for row in outcome.rows
         for name, difference in row.differences().items()
         if bound(row.witnessed[name]) < abs(difference)
-    ]
-    assert not beyond, "\n".join([*beyond, outcome.table()])
+    }
+
+
+def held(
+    network: Net, folder: Path, wanted: list[Row], load: Load, bound: Callable[[float], float]
+) -> Measured:
+    """The table, every figure of it within `bound` of the witness'.
+
+    What is beyond is measured once more and fails if it is again: a maximum is one call of a thousand, and a
+    core that pauses for half a millisecond, on whatever machine, is not always caught at it.
+    """
+    outcome = measured(network, folder, wanted, load)
+    if far := beyond(outcome, bound):
+        again = measured(network, folder, wanted, load)
+        far &= beyond(again, bound)
+        assert not far, f"{far}\n{outcome.table()}\n{again.table()}"
+    return outcome
 
 
 def within(witnessed: float) -> float:
@@ -92,30 +112,29 @@ def within(witnessed: float) -> float:
 
 @both_networks
 def test_every_row_says_what_the_witness_saw(network: Net, tmp_path: Path) -> None:
-    outcome = measured(network, tmp_path, rows(10), SPARSE)
+    outcome = held(network, tmp_path, rows(10), SPARSE, within)
     assert outcome.rate > 900, outcome.table()
-    check(outcome, within)
     stalled = next(row for row in outcome.rows if row.name == "stall")
     assert stalled.measured["max"] > 2000 or stalled.disturbed > 0, outcome.table()
 
 
 @both_networks
 def test_a_loop_that_is_blocked_moves_no_row(network: Net, tmp_path: Path) -> None:
-    check(measured(network, tmp_path, rows(100), BUSY), lambda _: MOVED_MS)
+    held(network, tmp_path, rows(100), BUSY, lambda _: MOVED_MS)
 
 
 @pytest.mark.long
 @both_networks
 @pytest.mark.parametrize("row", rows(10), ids=lambda row: row.name)
 def test_a_row_alone_says_what_the_witness_saw(network: Net, row: Row, tmp_path: Path) -> None:
-    check(measured(network, tmp_path, [row], SPARSE), within)
+    held(network, tmp_path, [row], SPARSE, within)
 
 
 @pytest.mark.long
 @both_networks
 def test_a_loop_that_computes_moves_no_row(network: Net, tmp_path: Path) -> None:
     load = Load(users=200, wait=0.1, seconds=20, blocked=BLOCKED, spin=True)
-    check(measured(network, tmp_path, rows(100), load), lambda _: MOVED_MS)
+    held(network, tmp_path, rows(100), load, lambda _: MOVED_MS)
 
 
 MS = 1_000_000

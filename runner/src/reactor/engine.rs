@@ -4,7 +4,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -13,12 +13,10 @@ use aiotest_core::stats::Statistics;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 use rustix::process::{Resource, getrlimit};
 
+use super::turn::Turn;
 use super::{CallId, Reactor};
+use crate::ffi;
 
-/// How long the loop's thread counts as about to drive again, from when it last began to.
-const PATIENCE: Duration = Duration::from_micros(700);
-/// What it is given in any case, to wake up if it was idle.
-const GRACE: Duration = Duration::from_micros(100);
 /// A pause of the stand-in after each of its drives, so that a burst is a few drives and not one per event.
 const PAUSE: Duration = Duration::from_micros(100);
 /// The most descriptors that room is made for at the start: half a megabyte of the kernel's memory.
@@ -31,6 +29,8 @@ pub struct Engine {
     made: Instant,
     /// When the loop's thread last began to drive, in nanoseconds since `made`.
     driven: AtomicU64,
+    /// The clock of that thread's CPU time.
+    clock: AtomicI32,
     /// Readable when the stand-in has left calls to be woken. Not among what the reactor watches: the stand-in, which
     /// waits for that, would find its own word there and nothing else.
     left: OwnedFd,
@@ -65,6 +65,7 @@ impl Engine {
             descriptor,
             made: Instant::now(),
             driven: AtomicU64::new(0),
+            clock: AtomicI32::new(ffi::cpu_clock()),
             left: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
             has_left: AtomicBool::new(false),
         })
@@ -83,6 +84,7 @@ impl Engine {
     /// Does all that is due and appends the calls whose waiters are to be woken. Called by the loop's thread.
     pub fn drive(&self, ready: &mut Vec<CallId>) {
         self.driven.store(self.made.elapsed().as_nanos() as u64, Ordering::Relaxed);
+        self.clock.store(ffi::cpu_clock(), Ordering::Relaxed);
         let mut reactor = self.lock();
         while reactor.drive(false) {}
         reactor.take_ready(ready);
@@ -100,7 +102,7 @@ impl Engine {
     /// Before the statistics are taken for the last time.
     pub fn settle(&self) {
         while !self.lock().settle(Instant::now()) {
-            thread::sleep(PATIENCE);
+            thread::sleep(PAUSE);
         }
     }
 
@@ -132,8 +134,9 @@ impl Engine {
             if poll(&mut watched, None).is_err() {
                 continue;
             }
-            let driven = self.driven.load(Ordering::Relaxed);
-            if let Some(patience) = turn.patience(self.made.elapsed(), driven) {
+            let (now, driven) = (self.made.elapsed(), self.driven.load(Ordering::Relaxed));
+            turn.look(now, || ffi::cpu_time(self.clock.load(Ordering::Relaxed)));
+            if let Some(patience) = turn.patience(now, driven) {
                 thread::sleep(patience);
                 if self.driven.load(Ordering::Relaxed) != driven {
                     continue;
@@ -170,55 +173,9 @@ fn make_room_for_descriptors(any: &OwnedFd) {
     let _ = rustix::io::fcntl_dupfd_cloexec(any, last as RawFd);
 }
 
-/// Whose turn it is. Pure: drives are known by when the loop's thread began them, in nanoseconds.
-#[derive(Debug, Default)]
-struct Turn {
-    /// The last drive before the stand-in took over.
-    taken_after: Option<u64>,
-}
-
-impl Turn {
-    /// How much longer the loop's thread, which last drove at `driven`, may leave undone what there is to do. `None`: the
-    /// stand-in has taken over, and waits for nothing more until the loop's thread has driven again.
-    fn patience(&self, now: Duration, driven: u64) -> Option<Duration> {
-        let since = now.saturating_sub(Duration::from_nanos(driven));
-        (self.taken_after != Some(driven)).then(|| PATIENCE.saturating_sub(since).max(GRACE))
-    }
-
-    /// The loop's thread has not driven since, although it had its time.
-    fn take(&mut self, driven: u64) {
-        self.taken_after = Some(driven);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// Microseconds since the engine was made.
-    const NOW: u64 = 10_000;
-
-    fn patience(turn: &Turn, driven_before: u64) -> Option<Duration> {
-        turn.patience(Duration::from_micros(NOW), (NOW - driven_before) * 1000)
-    }
-
-    #[test]
-    fn a_loop_that_drives_has_its_patience_and_an_idle_one_the_time_to_wake_up() {
-        let turn = Turn::default();
-        assert_eq!(patience(&turn, 0), Some(PATIENCE));
-        assert_eq!(patience(&turn, 100), Some(PATIENCE.saturating_sub(Duration::from_micros(100))));
-        assert_eq!(patience(&turn, 600), Some(GRACE));
-        assert_eq!(patience(&turn, 5_000), Some(GRACE));
-        assert_eq!(turn.patience(Duration::ZERO, 1), Some(PATIENCE), "it has just driven");
-    }
-
-    #[test]
-    fn a_stand_in_that_has_taken_over_waits_for_nothing_until_the_loop_drives_again() {
-        let mut turn = Turn::default();
-        turn.take((NOW - 5_000) * 1000);
-        assert_eq!(patience(&turn, 5_000), None);
-        assert_eq!(patience(&turn, 10), Some(PATIENCE.saturating_sub(Duration::from_micros(10))));
-    }
 
     #[test]
     fn no_call_waits_for_the_table_of_descriptors_to_grow() {

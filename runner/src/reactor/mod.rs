@@ -40,6 +40,7 @@ mod session;
 mod tests;
 mod tickets;
 mod tls;
+mod turn;
 
 use call::Call;
 use connection::Connection;

@@ -64,14 +64,21 @@ def main() -> int:
     return 1 if faults else 0
 
 
-def arguments() -> argparse.Namespace:
-    """The command line."""
+def arguments(argv: list[str] | None = None) -> argparse.Namespace:
+    """The command line; without a case it asks for all."""
     names = [*(case.name for case in CASES), "shares", *PROGRAMS]
     parser = argparse.ArgumentParser(description="Requests per CPU-second of load generators, side by side.")
-    parser.add_argument("cases", nargs="*", choices=names, default=names, help="which (default: all)")
+    parser.add_argument(
+        "cases", nargs="*", metavar="CASE", help=f"which (default: all) of {', '.join(names)}"
+    )
     parser.add_argument("--rounds", type=int, default=7, help="measurements of each contestant (default 7)")
     parser.add_argument("--seconds", type=float, default=6.0, help="length of one measurement (default 6)")
-    return parser.parse_args()
+    options = parser.parse_args(argv)
+    # By hand: argparse of CPython 3.11 takes no default for a list with choices.
+    if unknown := [case for case in options.cases if case not in names]:
+        parser.error(f"no such case: {', '.join(unknown)}")
+    options.cases = options.cases or names
+    return options
 
 
 def install(cases: list[Case]) -> tuple[dict[str, Rival], list[str]]:

@@ -29,6 +29,7 @@ mod deadlines;
 mod end;
 mod http1;
 mod jar;
+mod key_exchange;
 mod outbox;
 mod pool;
 mod ports;

@@ -18,6 +18,7 @@ use rustls::{
 };
 
 use super::failure::{Failure, FailureKind};
+use super::key_exchange::X25519;
 
 /// How often a socket is read in a row without any of the reply's own bytes: tickets and the like are few.
 const MAX_EMPTY_READS: u32 = 64;
@@ -70,6 +71,11 @@ pub(super) fn with_roots(roots: RootCertStore) -> Result<Arc<ClientConfig>, Fail
 /// is offered that was not before; and processors have instructions for SHA-256, which a handshake is full of.
 fn provider() -> CryptoProvider {
     let mut provider = rustls::crypto::ring::default_provider();
+    for group in &mut provider.kx_groups {
+        if group.name() == X25519.name() {
+            *group = X25519;
+        }
+    }
     // Stable: within each rank the order stays, with TLS 1.3 first.
     provider.cipher_suites.sort_by_key(|suite| match suite.suite() {
         CipherSuite::TLS13_AES_128_GCM_SHA256 => 0,

@@ -11,13 +11,14 @@ What is left out. The processes have real-time priority where that is allowed (r
 do not count; what even that does not help against (a virtual machine's host, the kernel's own work) is
 watched by a thread of the witness on each core, at a priority that the generator does not have. A call is
 left out of both sides if a core was late while one side had something to do for it; the table says how many
-were, and a row that lost a quarter proves nothing.
+were, and a row with few left proves nothing.
 
 Run with `-s` to see the tables.
 """
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -32,6 +33,8 @@ BOUND_MS, BOUND_SHARE = 0.2, 0.01
 MOVED_MS = 1.0
 BLOCKED = 0.3
 ATTEMPTS = 3
+ENOUGH = 250
+"""Calls of a row that must be left. What is left out says nothing of them: it is the machine's time."""
 SPARSE = Load(users=110, wait=0.09, seconds=10)
 """10 ms of delay beside the wait: 1,000 calls a second."""
 BUSY = Load(users=300, wait=0.1, seconds=10, blocked=BLOCKED)
@@ -69,14 +72,18 @@ def measured(network: Net, folder: Path, wanted: list[Row], load: Load) -> Measu
     """
     for _ in range(ATTEMPTS):
         with network() as joined, running_witness(joined, folder) as witness:
-            outcome = measure(witness, folder, wanted, load)
+            outcome = measure(witness, Path(tempfile.mkdtemp(dir=folder)), wanted, load)
             print(f"\n{joined.name}, the loop blocked for {load.blocked} s of each second: {outcome.table()}")
         assert outcome.sent == outcome.received
         assert {row.name for row in outcome.rows} == {row.name for row in wanted}
-        robbed = [row.name for row in outcome.rows if row.calls < 4 * row.disturbed]
-        if not robbed:
-            return outcome
-    pytest.fail(f"the machine is too unsteady to tell {robbed}\n{outcome.table()}")
+        if not robbed(outcome):
+            break
+    return outcome
+
+
+def robbed(outcome: Measured) -> list[str]:
+    """Rows that prove nothing."""
+    return [row.name for row in outcome.rows if row.calls - row.disturbed < ENOUGH]
 
 
 def beyond(outcome: Measured, bound: Callable[[float], float]) -> set[tuple[str, str]]:
@@ -85,7 +92,7 @@ def beyond(outcome: Measured, bound: Callable[[float], float]) -> set[tuple[str,
         (row.name, name)
         for row in outcome.rows
         for name, difference in row.differences().items()
-        if bound(row.witnessed[name]) < abs(difference)
+        if row.name not in robbed(outcome) and bound(row.witnessed[name]) < abs(difference)
     }
 
 
@@ -95,13 +102,16 @@ def held(
     """The table, every figure of it within `bound` of the witness'.
 
     What is beyond is measured once more and fails if it is again: a maximum is one call of a thousand, and a
-    core that pauses for half a millisecond, on whatever machine, is not always caught at it.
+    core that pauses for half a millisecond, on whatever machine, is not always caught at it. On a machine
+    that robs some rows again and again the others have to hold, and the test counts as skipped.
     """
     outcome = measured(network, folder, wanted, load)
     if far := beyond(outcome, bound):
         again = measured(network, folder, wanted, load)
         far &= beyond(again, bound)
         assert not far, f"{far}\n{outcome.table()}\n{again.table()}"
+    if rows := robbed(outcome):
+        pytest.skip(f"this machine is too unsteady to tell of {', '.join(rows)}; every other row holds")
     return outcome
 
 

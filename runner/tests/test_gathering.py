@@ -328,6 +328,35 @@ def test_what_a_user_gathered_ends_with_the_user(fails: bool) -> None:
     assert ended == ["ended"] * 2
 
 
+@pytest.mark.skipif(not hasattr(asyncio, "eager_task_factory"), reason="eager tasks are new in CPython 3.12")
+def test_a_task_that_an_eager_user_makes_at_once_ends_with_the_user() -> None:
+    ended: list[str] = []
+
+    async def noting() -> None:
+        try:
+            await forever()
+        finally:
+            ended.append("ended")
+
+    class TestA(User):
+        async def start(self) -> None:
+            self.other = asyncio.create_task(noting())
+            await forever()
+
+        async def test_it(self) -> None: ...
+
+    async def story() -> None:
+        asyncio.get_running_loop().set_task_factory(getattr(asyncio, "eager_task_factory"))  # noqa: B009 - absent in 3.11
+        async with hosted(TestA) as it:
+            it.native.do(("start", 0, 1))
+            await asyncio.sleep(0.05)
+            assert ended == []
+            await it.end()
+            assert ended == ["ended"]
+
+    in_loop(story)
+
+
 def test_files_are_given_it() -> None:
     gathering.install()
     try:

@@ -187,12 +187,14 @@ def make_task(
     **kwargs: Any,
 ) -> asyncio.Task[Any]:
     """A task factory that lets every task that a user makes be known to its life."""
+    life = current_life.get()
+    is_users = life is not None and not life.starting
+    if life is not None:
+        # Before it is made: an eager task makes others meanwhile.
+        life.starting = False
     task = make(coro, loop=loop, **kwargs)
-    if (life := current_life.get()) is not None:
-        if life.starting:
-            life.starting = False
-        else:
-            life.adopt(task)
+    if life is not None and is_users:
+        life.adopt(task)
     return task
 
 

@@ -19,6 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import case_names
 import shares
 from cases import CASES, OURS, PROFILED, Case
 from install import HOUSE, NotInstallable, environment, newest_python
@@ -68,17 +69,9 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     """The command line; without a case it asks for all."""
     names = [*(case.name for case in CASES), "shares", *PROGRAMS]
     parser = argparse.ArgumentParser(description="Requests per CPU-second of load generators, side by side.")
-    parser.add_argument(
-        "cases", nargs="*", metavar="CASE", help=f"which (default: all) of {', '.join(names)}"
-    )
     parser.add_argument("--rounds", type=int, default=7, help="measurements of each contestant (default 7)")
     parser.add_argument("--seconds", type=float, default=6.0, help="length of one measurement (default 6)")
-    options = parser.parse_args(argv)
-    # By hand: argparse of CPython 3.11 takes no default for a list with choices.
-    if unknown := [case for case in options.cases if case not in names]:
-        parser.error(f"no such case: {', '.join(unknown)}")
-    options.cases = options.cases or names
-    return options
+    return case_names.parse(parser, names, argv)
 
 
 def install(cases: list[Case]) -> tuple[dict[str, Rival], list[str]]:

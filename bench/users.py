@@ -21,6 +21,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import case_names
+
 HOUSE = Path(__file__).resolve().parent.parent
 SCENARIO = HOUSE / "bench/users/aiotestfile.py"
 TARGET = HOUSE / ".cache/bin/aiotest-example-target"
@@ -107,9 +109,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description="Memory, start and lateness of many users.")
-    parser.add_argument(
-        "cases", nargs="*", metavar="CASE", help=f"which (default: all) of {', '.join(CASES)}"
-    )
     parser.add_argument("--users", type=int, help="of all processes together")
     parser.add_argument("--rate", type=int, help="users started per second, of all processes together")
     parser.add_argument("--think", type=float, help="seconds between two requests of a user")
@@ -118,12 +117,7 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         "--seconds", type=float, help="of load beyond the ramp (default: a think time and a ramp more)"
     )
     parser.add_argument("--json", metavar="FILE", help="write the figures there, too")
-    options = parser.parse_args(argv)
-    # By hand: argparse of CPython 3.11 takes no default for a list with choices.
-    if unknown := [case for case in options.cases if case not in CASES]:
-        parser.error(f"no such case: {', '.join(unknown)}")
-    options.cases = options.cases or list(CASES)
-    return options
+    return case_names.parse(parser, CASES, argv)
 
 
 def measure(case: Case, seconds: float | None) -> Outcome:

@@ -75,10 +75,9 @@ def _retrieve(task: asyncio.Task[Any]) -> None:
 
 def gather(*coroutines: Any, return_exceptions: bool = False) -> Any:
     """As `asyncio.gather`."""
-    life = current_life.get()
-    if life is None or not _may_be_ours(coroutines):
+    life, loop = current_life.get(), asyncio._get_running_loop()
+    if life is None or loop is None or not _may_be_ours(coroutines, loop):
         return _plain_gather(*coroutines, return_exceptions=return_exceptions)
-    loop = asyncio.get_running_loop()
     whole = _Gathered(life, return_exceptions, loop)
     branch, tasks = Gathering(whole, len(coroutines)).branch, whole.tasks
     for index, coroutine in enumerate(coroutines):
@@ -88,12 +87,12 @@ def gather(*coroutines: Any, return_exceptions: bool = False) -> Any:
     return whole
 
 
-def _may_be_ours(coroutines: tuple[Any, ...]) -> bool:
+def _may_be_ours(coroutines: tuple[Any, ...], loop: asyncio.AbstractEventLoop) -> bool:
     """Each a coroutine that is named once, and no task factory of somebody else's on the loop."""
     return (
         {*map(type, coroutines)} == _COROUTINES
         and len({*coroutines}) == len(coroutines)
-        and asyncio.get_running_loop().get_task_factory() is make_task
+        and loop.get_task_factory() is make_task
     )
 
 

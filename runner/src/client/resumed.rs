@@ -46,11 +46,7 @@ pub(super) fn send(coroutine: &Bound<'_, PyAny>) -> PyResult<Resumed> {
 /// Throws `error` into a Python coroutine.
 pub(super) fn throw(coroutine: &Bound<'_, PyAny>, error: PyErr) -> PyResult<Resumed> {
     let py = coroutine.py();
-    stepped(py, coroutine.call_method1(pyo3::intern!(py, "throw"), (error.into_value(py),)))
-}
-
-fn stepped(py: Python<'_>, step: PyResult<Bound<'_, PyAny>>) -> PyResult<Resumed> {
-    match step {
+    match coroutine.call_method1(pyo3::intern!(py, "throw"), (error.into_value(py),)) {
         Ok(waiter) => Ok(Resumed::Suspended(waiter.unbind())),
         Err(error) if error.is_instance_of::<PyStopIteration>(py) => {
             Ok(Resumed::Returned(error.value(py).getattr("value")?.unbind()))

@@ -1,17 +1,18 @@
 """The figures of a run against an independent witness (`witness/`), call by call, at 1,000 calls a second.
 
-What is compared. A call's latency is from its start to the last byte of its body, as the scenario's user
-waits for it. The witness' interval is from the first contact to the last byte that its kernel took: on a
-kept connection from the arrival of the request (the kernel's own stamp), on a new one from the acceptance of
-the connection, so that both hold the TLS handshake and the request; with a redirect to the end of the last
-hop, so that both hold the way between. What the latency has beyond the interval is the way there and back
-and the generator's own work: the bound is for that.
+What is compared. A call's latency is from its start to the arrival of the last byte of its body in the
+generator's kernel. The witness' interval is from the first contact to the last byte that its own kernel took:
+on a kept connection from the arrival of the request (by the kernel's stamp), on a new one from the acceptance
+of the connection, so that both hold the TLS handshake and the request; with a redirect to the end of the last
+hop, so that both hold the way between. What the latency has beyond the interval is the way there and back and
+the generator's own work: the bound is for that.
 
 What is left out. The processes have real-time priority where that is allowed (root), so that other programs
 do not count; what even that does not help against (a virtual machine's host, the kernel's own work) is
 watched by a thread of the witness on each core, at a priority that the generator does not have. A call is
-left out of both sides if a core was late while one side had something to do for it; the table says how many
-were, and a row that lost a quarter proves nothing.
+left out of both sides if a core was late where the two intervals differ, which is no doing of either side's;
+the table says how many were. Each row has a thousand calls that were not: where the machine left fewer, it is
+measured again, and what was measured before counts as well.
 
 Run with `-s` to see the tables.
 """
@@ -32,11 +33,11 @@ pytestmark = pytest.mark.timeout(180)
 BOUND_MS, BOUND_SHARE = 0.2, 0.01
 MOVED_MS = 1.0
 BLOCKED = 0.3
-ATTEMPTS = 3
-"""At a machine that is steady enough to tell anything."""
-SPARSE = Load(users=110, wait=0.09, seconds=10)
+ENOUGH, ATTEMPTS = 1000, 4
+"""Calls of each row that nothing disturbed, in how many runs at most."""
+SPARSE = Load(users=110, wait=0.09, seconds=12)
 """10 ms of delay beside the wait: 1,000 calls a second."""
-BUSY = Load(users=300, wait=0.1, seconds=10, blocked=BLOCKED)
+BUSY = Load(users=300, wait=0.1, seconds=12, blocked=BLOCKED)
 """100 ms of delay, so that a hundred calls and more are under way when the loop is blocked."""
 
 Net = Callable[[], AbstractContextManager[Network]]
@@ -66,19 +67,19 @@ def rows(mean: int) -> list[Row]:
 
 
 def measured(network: Net, folder: Path, wanted: list[Row], load: Load) -> Measured:
-    """The table, printed; what the witness has received is what was sent. Where the machine robs a row of a
-    quarter of its calls it is measured again, `ATTEMPTS` times in all.
-    """
+    """The table, printed; what the witness has received is what was sent."""
+    outcome = None
     for _ in range(ATTEMPTS):
         with network() as joined, running_witness(joined, folder) as witness:
-            outcome = measure(witness, Path(tempfile.mkdtemp(dir=folder)), wanted, load)
-            print(f"\n{joined.name}, the loop blocked for {load.blocked} s of each second: {outcome.table()}")
-        assert outcome.sent == outcome.received
-        assert {row.name for row in outcome.rows} == {row.name for row in wanted}
-        robbed = [row.name for row in outcome.rows if row.calls < 4 * row.disturbed]
-        if not robbed:
+            run = measure(witness, Path(tempfile.mkdtemp(dir=folder)), wanted, load)
+        print(f"\n{joined.name}, the loop blocked for {load.blocked} s of each second: {run.table()}")
+        assert run.sent == run.received
+        assert {row.name for row in run.rows} == {row.name for row in wanted}
+        outcome = outcome.with_more(run) if outcome else run
+        if all(ENOUGH <= len(row.pairs) for row in outcome.rows):
             return outcome
-    pytest.fail(f"the machine is too unsteady to tell: {', '.join(robbed)}\n{outcome.table()}")
+    assert outcome is not None
+    pytest.fail(f"the machine is too unsteady to tell\n{outcome.table()}")
 
 
 def check(outcome: Measured, bound: Callable[[float], float]) -> None:
@@ -86,8 +87,8 @@ def check(outcome: Measured, bound: Callable[[float], float]) -> None:
     beyond = [
         f"{row.name} {name}: {difference:+.3f} ms"
         for row in outcome.rows
-        for name, difference in row.differences().items()
-        if bound(row.witnessed[name]) < abs(difference)
+        for name, (witnessed, difference) in row.differences().items()
+        if bound(witnessed) < abs(difference)
     ]
     assert not beyond, "\n".join([*beyond, outcome.table()])
 
@@ -103,7 +104,7 @@ def test_every_row_says_what_the_witness_saw(network: Net, tmp_path: Path) -> No
     assert outcome.rate > 900, outcome.table()
     check(outcome, within)
     stalled = next(row for row in outcome.rows if row.name == "stall")
-    assert stalled.measured["max"] > 2000 or stalled.disturbed > 0, outcome.table()
+    assert stalled.measured(1.0) > 2000 or stalled.disturbed > 0, outcome.table()
 
 
 @both_networks
@@ -155,13 +156,13 @@ def test_an_interval_begins_with_the_connection_where_that_is_new_and_ends_with_
     [
         ((5, 9), False),
         ((9, 10), True),
-        ((11, 23), False),
-        ((12, 24), True),
+        ((11, 24), False),
+        ((12, 25), True),
         ((27, 30), False),
         ((25, 30), True),
     ],
 )
-def test_a_late_core_disturbs_a_call_except_while_it_is_held(lapse: tuple[int, int], disturbs: bool) -> None:
+def test_a_late_core_disturbs_a_call_at_its_ends_only(lapse: tuple[int, int], disturbs: bool) -> None:
     fro, to = lapse
     assert is_disturbed([stamp(10, 25)], 0.5, [(fro * MS, to * MS)]) is disturbs
 

@@ -123,20 +123,32 @@ class Load:
 
 @dataclass(frozen=True)
 class Truth:
-    """Milliseconds of one row's calls, those that the machine disturbed left out: as measured, as witnessed,
-    and what is between them, call by call.
+    """One row's calls: how many, how many of them the machine disturbed, and of each of the others the
+    milliseconds as measured and as witnessed.
     """
 
     name: str
     calls: int
     disturbed: int
-    measured: dict[str, float]
-    witnessed: dict[str, float]
-    beyond: list[float]
+    pairs: list[tuple[float, float]]
 
-    def differences(self) -> dict[str, float]:
-        """Measured less witnessed."""
-        return {name: self.measured[name] - self.witnessed[name] for name in QUANTILES}
+    def measured(self, quantile: float) -> float:
+        """Milliseconds."""
+        return percentile((own for own, _ in self.pairs), quantile)
+
+    def differences(self) -> dict[str, tuple[float, float]]:
+        """Of each quantile the milliseconds as witnessed, and by how much the measured ones are more."""
+        witnessed = {name: percentile((seen for _, seen in self.pairs), at) for name, at in QUANTILES.items()}
+        return {name: (seen, self.measured(QUANTILES[name]) - seen) for name, seen in witnessed.items()}
+
+    def beyond(self) -> list[float]:
+        """By how many milliseconds each call's own time is more than the witnessed one."""
+        return [own - seen for own, seen in self.pairs]
+
+    def with_more(self, other: Truth) -> Truth:
+        """The same row in two runs."""
+        calls, disturbed = self.calls + other.calls, self.disturbed + other.disturbed
+        return Truth(self.name, calls, disturbed, self.pairs + other.pairs)
 
 
 @dataclass(frozen=True)
@@ -148,6 +160,13 @@ class Measured:
     received: int
     rate: float
 
+    def with_more(self, other: Measured) -> Measured:
+        """The same rows in two runs; the rate is the lower one."""
+        others = {row.name: row for row in other.rows}
+        rows = [row.with_more(others[row.name]) for row in self.rows]
+        sent, received = self.sent + other.sent, self.received + other.received
+        return Measured(rows, sent, received, min(self.rate, other.rate))
+
     def table(self) -> str:
         """For people."""
         head = f"{'row':<12}{'calls':>6}{'out':>5}" + "".join(f"{name:>19}" for name in QUANTILES)
@@ -156,12 +175,11 @@ class Measured:
             f"{head}{'median':>9}{'highest':>9}",
         ]
         for row in self.rows:
-            differences = row.differences()
-            cells = (f"{row.measured[name]:.3f} ({differences[name]:+.3f})" for name in QUANTILES)
+            cells = (f"{seen + more:.3f} ({more:+.3f})" for seen, more in row.differences().values())
             line = f"{row.name:<12}{row.calls:>6}{row.disturbed:>5}" + "".join(
                 f"{cell:>19}" for cell in cells
             )
-            lines.append(f"{line}{percentile(row.beyond, 0.5):>9.3f}{max(row.beyond):>9.3f}")
+            lines.append(f"{line}{percentile(row.beyond(), 0.5):>9.3f}{max(row.beyond()):>9.3f}")
         return "\n".join(lines)
 
 
@@ -183,18 +201,12 @@ def interval(stamped: list[Stamp]) -> float | None:
 
 
 def is_disturbed(stamped: list[Stamp], beyond: float, lapses: list[tuple[int, int]]) -> bool:
-    """Whether a core was late while one of both sides had something to do for this call: not while it was
-    held. What the call took `beyond` the witness' interval lies around that.
+    """Whether a core was late around the first contact or the last write. What the call took `beyond` the
+    witness' interval lies there; whatever was late in between, in either process, is in both.
     """
-    around = max(round(beyond * 1e6), 0) + 100_000
-    busy = []
-    arrival = _start(stamped[0]) - around
-    for stamp in stamped:
-        busy.append((arrival, stamp.received))
-        written = stamp.written or stamp.received
-        busy.append((stamp.received + stamp.delay, written + around))
-        arrival = written
-    return any(start <= to and fro <= end for start, end in busy for fro, to in lapses)
+    around = round(abs(beyond) * 1e6) + 100_000
+    first, last = _start(stamped[0]), stamped[-1].written or stamped[-1].received
+    return any(fro <= end + around and end - around <= to for end in (first, last) for fro, to in lapses)
 
 
 def _start(first: Stamp) -> int:
@@ -252,9 +264,7 @@ def _truth(
         request["name"],
         len(calls),
         len(calls) - len(pairs),
-        {name: percentile((own for own, _ in pairs), share) for name, share in QUANTILES.items()},
-        {name: percentile((seen for _, seen in pairs), share) for name, share in QUANTILES.items()},
-        [own - seen for own, seen in pairs],
+        pairs,
     )
 
 

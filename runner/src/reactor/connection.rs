@@ -8,11 +8,12 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use rustix::io::Errno;
-use rustix::net::{self, AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, ipproto, sockopt};
+use rustix::net::{self, AddressFamily, SendFlags, SocketFlags, SocketType, ipproto, sockopt};
 
 use super::failure::{Failure, FailureKind};
 use super::ports::Ports;
 use super::request::Authority;
+use super::stamps::{self, Stamp};
 use super::tls::{self, Tls};
 use super::{CallId, PoolId};
 
@@ -57,6 +58,7 @@ pub(super) fn connect(address: SocketAddr, ports: &mut Ports) -> Result<OwnedFd,
         .map_err(|errno| connect_failure(errno, address))?;
     // A request is one write; without this its last segment may wait for an acknowledgement.
     sockopt::set_tcp_nodelay(&socket, true).map_err(|errno| connect_failure(errno, address))?;
+    stamps::ask(&socket);
     match ports.connect(&socket, &address) {
         Ok(()) | Err(Errno::INPROGRESS) => Ok(socket),
         Err(errno) => Err(connect_failure(errno, address)),
@@ -161,13 +163,14 @@ impl Connection {
         self.head_end <= self.written
     }
 
-    /// Reads into `buffer`; `None` when nothing is there now, 0 at the server's close.
-    pub(super) fn read(&mut self, buffer: &mut [u8]) -> Result<Option<usize>, Failure> {
+    /// Reads into `buffer`; `None` when nothing is there now, 0 at the server's close. With the kernel's stamp.
+    pub(super) fn read(&mut self, buffer: &mut [u8]) -> Result<Option<(usize, Option<Stamp>)>, Failure> {
         if let Some(tls) = &mut self.tls {
-            return tls.read(&self.socket, buffer);
+            let count = tls.read(&self.socket, buffer)?;
+            return Ok(count.map(|count| (count, tls.arrived)));
         }
-        match net::recv(&self.socket, buffer, RecvFlags::empty()) {
-            Ok((count, _)) => Ok(Some(count)),
+        match stamps::receive(&self.socket, buffer) {
+            Ok(read) => Ok(Some(read)),
             Err(Errno::AGAIN | Errno::INTR) => Ok(None),
             Err(errno) => Err(socket_failure(errno)),
         }

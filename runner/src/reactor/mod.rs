@@ -37,6 +37,7 @@ mod receive;
 mod resolver;
 mod send;
 mod session;
+mod stamps;
 #[cfg(test)]
 mod tests;
 mod tickets;
@@ -54,6 +55,7 @@ use request::{Request, Target};
 use resolver::Resolver;
 use response::Head;
 use session::Session;
+use stamps::Clocks;
 
 new_key_type! {
     /// A user's cookies, with connections of its own or a pool's.
@@ -138,7 +140,7 @@ pub struct Record {
     pub name: Arc<str>,
     /// The row's method.
     pub method: Arc<str>,
-    /// From the start of the call to the last byte of its body.
+    /// From the start of the call to the arrival of the last byte of its body.
     pub latency: Duration,
     /// Body bytes received, of all hops.
     pub bytes: u64,
@@ -157,6 +159,9 @@ pub struct Reactor {
     notify: Arc<OwnedFd>,
     timer: OwnedFd,
     timer_at: Option<Instant>,
+    clocks: Clocks,
+    /// Has the kernel stamp for as long as the process lives: to begin and to end with each socket costs it far more.
+    _stamped: OwnedFd,
     calls: SlotMap<CallId, Call>,
     connections: SlotMap<ConnectionId, Connection>,
     sessions: SlotMap<SessionId, Session>,
@@ -196,6 +201,8 @@ impl Reactor {
             epoll,
             timer,
             timer_at: None,
+            clocks: Clocks::default(),
+            _stamped: stamps::keep()?,
             calls: SlotMap::with_key(),
             connections: SlotMap::with_key(),
             sessions: SlotMap::with_key(),

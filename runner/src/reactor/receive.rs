@@ -43,6 +43,9 @@ impl Reactor {
             return false;
         };
         let count = events.len();
+        if 0 < count {
+            self.clocks.look();
+        }
         for event in events.iter() {
             self.handle_event(event.data.u64(), event.flags);
         }
@@ -123,22 +126,21 @@ impl Reactor {
             reads += 1;
             // A short read of TLS's plain bytes says nothing about what the socket still holds; TLS itself knows that.
             let to_the_end = closing || connection.tls.is_some();
-            let outcome = connection.read(&mut buffer);
-            let now = Instant::now();
-            match outcome {
+            match connection.read(&mut buffer) {
                 Ok(None) => break,
-                Ok(Some(0)) => {
-                    self.on_close(id, now);
+                Ok(Some((0, _))) => {
+                    self.on_close(id, Instant::now());
                     break;
                 }
-                Ok(Some(count)) => {
-                    self.on_bytes(id, &buffer[..count], now);
+                Ok(Some((count, stamp))) => {
+                    let arrived = stamp.and_then(|stamp| self.clocks.instant(stamp));
+                    self.on_bytes(id, &buffer[..count], arrived.unwrap_or_else(Instant::now));
                     if count < buffer.len() && !to_the_end {
                         break;
                     }
                 }
                 Err(failure) => {
-                    self.on_error(id, failure, now);
+                    self.on_error(id, failure, Instant::now());
                     break;
                 }
             }
@@ -154,6 +156,7 @@ impl Reactor {
         }
         call.paused = false;
         if let Some(connection) = call.connection {
+            self.clocks.look();
             // What came while it was paused raised its edge then; the close may lie behind it.
             self.read(connection, true);
         }
@@ -166,6 +169,8 @@ impl Reactor {
             return self.close_idle(id);
         };
         let Some(call) = self.calls.get_mut(call_id) else { return };
+        // No reply comes before its request, whatever the clocks say.
+        let now = call.exchange.writing.map_or(now, |writing| now.max(writing));
         if call.exchange.first_byte.is_none() {
             call.exchange.first_byte = Some(now);
             if let Some(written) = call.exchange.written {

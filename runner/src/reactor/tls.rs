@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use rustix::event::epoll::EventFlags;
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, recv, send, sendmsg};
+use rustix::net::{SendAncillaryBuffer, SendFlags, send, sendmsg};
 use rustls::client::Resumption;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::ServerName;
@@ -19,6 +19,7 @@ use rustls::{
 
 use super::failure::{Failure, FailureKind};
 use super::key_exchange::X25519;
+use super::stamps::{self, Stamp};
 
 /// How often a socket is read in a row without any of the reply's own bytes: tickets and the like are few.
 const MAX_EMPTY_READS: u32 = 64;
@@ -30,6 +31,8 @@ pub(super) struct Tls {
     readable: bool,
     /// The server's close lies behind the bytes, and is not reported again.
     closing: bool,
+    /// The kernel's stamp of what was received last.
+    pub(super) arrived: Option<Stamp>,
 }
 
 /// How much plain text goes into one record.
@@ -95,7 +98,7 @@ impl Tls {
         })?;
         let mut session = ClientConnection::new(Arc::clone(config), name).map_err(|error| failure(&error))?;
         session.set_buffer_limit(None);
-        Ok(Self { session, readable: false, closing: false })
+        Ok(Self { session, readable: false, closing: false, arrived: None })
     }
 
     /// Tells it what epoll reported of the socket.
@@ -157,10 +160,11 @@ impl Tls {
         if !self.readable {
             return Ok(None);
         }
-        let mut source = Source { socket, emptied: false };
+        let mut source = Source { socket, emptied: false, arrived: None };
         match self.session.read_tls(&mut source) {
             Ok(count) => {
                 self.readable = self.closing || !source.emptied;
+                self.arrived = source.arrived;
                 self.process(socket)?;
                 Ok(Some(count))
             }
@@ -237,16 +241,18 @@ fn errno(error: &io::Error) -> Errno {
     Errno::from_io_error(error).unwrap_or(Errno::IO)
 }
 
-/// The socket as rustls reads it, noting whether it gave all that it held.
+/// The socket as rustls reads it, noting whether it gave all that it held, and when that had come.
 struct Source<'a> {
     socket: &'a OwnedFd,
     emptied: bool,
+    arrived: Option<Stamp>,
 }
 
 impl Read for Source<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let (count, _) = recv(self.socket, &mut *buffer, RecvFlags::empty())?;
+        let (count, arrived) = stamps::receive(self.socket, buffer)?;
         self.emptied = count < buffer.len();
+        self.arrived = arrived;
         Ok(count)
     }
 }

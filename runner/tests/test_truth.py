@@ -76,7 +76,7 @@ def measured(network: Net, folder: Path, wanted: list[Row], load: Load) -> Measu
         assert run.sent == run.received
         assert {row.name for row in run.rows} == {row.name for row in wanted}
         outcome = outcome.with_more(run) if outcome else run
-        if all(ENOUGH <= len(row.pairs) for row in outcome.rows):
+        if all(len(row.pairs) >= ENOUGH for row in outcome.rows):
             return outcome
     assert outcome is not None
     pytest.fail(f"the machine is too unsteady to tell\n{outcome.table()}")

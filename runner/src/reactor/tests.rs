@@ -347,6 +347,20 @@ fn a_reply_that_arrived_before_its_deadline_is_no_timeout_however_late_the_loop_
 }
 
 #[test]
+fn a_reply_that_is_read_late_took_until_the_kernel_had_it() {
+    let url = serve_always(OK);
+    let bench = Bench::new();
+    bench.call(bench.request("GET", &url));
+    // The kernel begins to stamp a moment after it was asked to.
+    thread::sleep(Duration::from_millis(50));
+    let id = bench.start(bench.request("GET", &url));
+    thread::sleep(Duration::from_millis(300));
+    bench.wait(id, Wake::Body);
+    let record = bench.engine.lock().leave(id, Leave::Block(Verdict::ByStatus)).unwrap();
+    assert!(record.latency < Duration::from_millis(200), "{:?}", record.latency);
+}
+
+#[test]
 fn a_body_that_stops_coming_is_a_read_timeout() {
     let url = serve(|_, mut socket| {
         read_request(&mut socket);

@@ -5,7 +5,7 @@ use std::time::Duration;
 /// How long the loop's thread counts as about to drive again, from when it last began to.
 const PATIENCE: Duration = Duration::from_micros(300);
 /// The same where the loop has no idle time: it drives in long batches that are no blocks, and being relieved in each of
-/// them costs an eighth of its CPU. Whoever makes calls without a pause sees replies stamped so much later.
+/// them costs an eighth of its CPU. Whoever makes calls without a pause sees handshakes and redirects go on so much later.
 const PATIENCE_WITH_THE_BUSY: Duration = Duration::from_micros(700);
 /// What it is given in any case, to wake up if it was idle.
 const GRACE: Duration = Duration::from_micros(100);

@@ -124,12 +124,13 @@ class Load:
 @dataclass(frozen=True)
 class Truth:
     """One row's calls: how many, how many of them the machine disturbed, and of each of the others the
-    milliseconds as measured and as witnessed.
+    milliseconds as measured and as witnessed. `longest`: measured, of all calls.
     """
 
     name: str
     calls: int
     disturbed: int
+    longest: float
     pairs: list[tuple[float, float]]
 
     def measured(self, quantile: float) -> float:
@@ -148,7 +149,8 @@ class Truth:
     def with_more(self, other: Truth) -> Truth:
         """The same row in two runs."""
         calls, disturbed = self.calls + other.calls, self.disturbed + other.disturbed
-        return Truth(self.name, calls, disturbed, self.pairs + other.pairs)
+        longest = max(self.longest, other.longest)
+        return Truth(self.name, calls, disturbed, longest, self.pairs + other.pairs)
 
 
 @dataclass(frozen=True)
@@ -260,12 +262,8 @@ def _truth(
         assert seen is not None, f"call {number} has a reply that nobody wrote"
         if not is_disturbed(stamped, own - seen, lapses):
             pairs.append((own, seen))
-    return Truth(
-        request["name"],
-        len(calls),
-        len(calls) - len(pairs),
-        pairs,
-    )
+    longest = max(own for _, own in calls)
+    return Truth(request["name"], len(calls), len(calls) - len(pairs), longest, pairs)
 
 
 def _run(witness: Witness, folder: Path, manifest: Path, within: float) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 //! One reactor, two drivers. The thread of the event loop drives the reactor whenever its descriptor is readable; while
 //! that thread is busy with the scenario's own code, a stand-in does, so that handshakes, redirects, uploads and long
-//! bodies go on. (When a reply arrived the kernel tells, see `stamps`.) Neither the reactor nor the stand-in ever touches the interpreter.
+//! bodies go on. (When a reply arrived the kernel tells, see `stamps`.) Neither the reactor nor the stand-in ever touches
+//! the interpreter.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};

@@ -196,9 +196,9 @@ impl Reactor {
         let timer =
             timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK)?;
         epoll::add(&epoll, &*notify, epoll::EventData::new_u64(receive::NOTIFY), epoll::EventFlags::IN)?;
+        epoll::add(&epoll, &timer, epoll::EventData::new_u64(receive::TIMER), epoll::EventFlags::IN)?;
         let mut clocks = Clocks::default();
         clocks.look();
-        epoll::add(&epoll, &timer, epoll::EventData::new_u64(receive::TIMER), epoll::EventFlags::IN)?;
         Ok(Self {
             epoll,
             timer,

@@ -1,0 +1,191 @@
+//! Latency histograms that merge exactly, over any number of processes.
+//!
+//! Values are microseconds from 1 µs to 1 h in HDR buckets; sum, minimum and maximum are kept beside them and are
+//! exact. A histogram that came over the wire stays packed until something is recorded into it, so that holding the
+//! reports of many processes costs little, for as long as they run. Never grows beyond its range. Start at
+//! [`Histogram`].
+
+mod packed;
+mod wire;
+
+use hdrhistogram::Histogram as Hdr;
+
+use packed::Packed;
+
+/// The longest time that is told apart: one hour, in microseconds. Longer ones count as this in the buckets.
+pub const MAX_MICROS: u64 = 3_600_000_000;
+/// Buckets above which the packed form is given up for one that is added to in place, in twenty times the room: what is
+/// packed is written anew at each merge.
+const DENSE_ABOVE: usize = 1024;
+
+/// Recorded times in microseconds.
+#[derive(Clone, Debug)]
+pub struct Histogram {
+    digits: u8,
+    buckets: Buckets,
+    count: u64,
+    sum: u64,
+    min: u64,
+    max: u64,
+}
+
+#[derive(Clone, Debug)]
+enum Buckets {
+    /// Bucket values are the highest of each bucket.
+    Packed(Packed),
+    Dense(Box<Hdr<u64>>),
+}
+
+impl Histogram {
+    /// Three significant digits: 0.1 %. For what thresholds and tables are made of.
+    pub const LATENCY: u8 = 3;
+    /// Two significant digits: 1 %, in a tenth of the room. For the phases of a call.
+    pub const PHASE: u8 = 2;
+
+    /// An empty histogram; takes no room until something is recorded. `digits` outside 1 to 3 are taken as 3.
+    pub fn new(digits: u8) -> Self {
+        let digits = if 1 <= digits && digits <= 3 { digits } else { Self::LATENCY };
+        Self { digits, buckets: Buckets::Packed(Packed::default()), count: 0, sum: 0, min: u64::MAX, max: 0 }
+    }
+
+    /// Adds one time. Zero counts as 1 µs, and more than an hour as an hour, in the quantiles; never in the sum and
+    /// the maximum.
+    pub fn record(&mut self, microseconds: u64) {
+        add(self.dense(), microseconds, 1);
+        self.note(microseconds, microseconds, 1, microseconds);
+    }
+
+    /// Adds all of `other`, exactly: the order of merges makes no difference.
+    pub fn merge(&mut self, other: &Self) {
+        if other.is_empty() {
+            return;
+        }
+        if self.is_empty() && self.digits == other.digits {
+            *self = other.clone();
+            return;
+        }
+        self.note(other.min, other.max, other.count, other.sum);
+        if let Buckets::Packed(mine) = &self.buckets
+            && self.digits == other.digits
+            && mine.len() <= DENSE_ABOVE
+        {
+            self.buckets = Buckets::Packed(mine.with(other.pairs()));
+            return;
+        }
+        let dense = self.dense();
+        other.pairs().for_each(|(value, count)| add(dense, value, count));
+    }
+
+    /// The time that the share `quantile` (0 to 1) of all recorded times does not exceed, within the digits and never
+    /// outside the exact minimum and maximum. `None` if nothing was recorded.
+    pub fn value_at(&self, quantile: f64) -> Option<u64> {
+        if self.is_empty() {
+            return None;
+        }
+        let wanted = (quantile.clamp(0.0, 1.0) * self.count as f64).ceil().max(1.0) as u64;
+        let value = match &self.buckets {
+            Buckets::Dense(dense) => dense.value_at_quantile(quantile.clamp(0.0, 1.0)),
+            Buckets::Packed(packed) => {
+                let mut seen = 0_u64;
+                let mut reached = packed.iter().skip_while(|(_, count)| {
+                    seen = seen.saturating_add(*count);
+                    seen < wanted
+                });
+                reached.next().map_or(self.max, |(value, _)| value)
+            }
+        };
+        Some(value.min(self.max).max(self.min))
+    }
+
+    /// How many times were recorded.
+    pub const fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// True until something is recorded.
+    pub const fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// The sum of all recorded times in microseconds, exact.
+    pub const fn sum(&self) -> u64 {
+        self.sum
+    }
+
+    /// The shortest recorded time, exact.
+    pub fn min(&self) -> Option<u64> {
+        (!self.is_empty()).then_some(self.min)
+    }
+
+    /// The longest recorded time, exact.
+    pub fn max(&self) -> Option<u64> {
+        (!self.is_empty()).then_some(self.max)
+    }
+
+    /// The mean of all recorded times, exact.
+    pub fn mean(&self) -> Option<f64> {
+        (!self.is_empty()).then(|| self.sum as f64 / self.count as f64)
+    }
+
+    /// Bucket values (the highest of each bucket) with their counts, rising: for exporters that have buckets of their
+    /// own.
+    pub fn pairs(&self) -> Box<dyn Iterator<Item = (u64, u64)> + '_> {
+        match &self.buckets {
+            Buckets::Packed(packed) => Box::new(packed.iter()),
+            Buckets::Dense(dense) => {
+                Box::new(dense.iter_recorded().map(|step| (step.value_iterated_to(), step.count_at_value())))
+            }
+        }
+    }
+
+    fn note(&mut self, min: u64, max: u64, count: u64, sum: u64) {
+        self.count = self.count.saturating_add(count);
+        self.sum = self.sum.saturating_add(sum);
+        self.min = self.min.min(min);
+        self.max = self.max.max(max);
+    }
+
+    /// The dense form, made on first use.
+    fn dense(&mut self) -> &mut Hdr<u64> {
+        if let Buckets::Packed(packed) = &self.buckets {
+            let mut dense = empty_hdr(self.digits);
+            packed.iter().for_each(|(value, count)| add(&mut dense, value, count));
+            self.buckets = Buckets::Dense(Box::new(dense));
+        }
+        match &mut self.buckets {
+            Buckets::Dense(dense) => dense,
+            Buckets::Packed(_) => unreachable!("made dense above"),
+        }
+    }
+}
+
+impl PartialEq for Histogram {
+    fn eq(&self, other: &Self) -> bool {
+        let figures = |one: &Self| (one.digits, one.count, one.sum, one.min, one.max);
+        figures(self) == figures(other) && self.pairs().eq(other.pairs())
+    }
+}
+
+const fn in_range(microseconds: u64) -> u64 {
+    if microseconds == 0 {
+        1
+    } else if MAX_MICROS < microseconds {
+        MAX_MICROS
+    } else {
+        microseconds
+    }
+}
+
+/// An HDR histogram that grows by range. The bounds are constants, so making one cannot fail.
+fn empty_hdr(digits: u8) -> Hdr<u64> {
+    let mut hdr = Hdr::new(digits).expect("one to three digits");
+    hdr.auto(true);
+    hdr
+}
+
+fn add(hdr: &mut Hdr<u64>, microseconds: u64, count: u64) {
+    hdr.record_n(in_range(microseconds), count).expect("it grows up to an hour");
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,78 @@
+//! Histograms as they travel: whatever another process wrote becomes buckets of ours, or is refused.
+
+use std::sync::LazyLock;
+
+use hdrhistogram::Histogram as Hdr;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::{Buckets, Histogram, empty_hdr, in_range};
+
+/// The most pairs that are accepted from the wire; the dense form has fewer buckets than this.
+const MAX_PAIRS: usize = 65_536;
+/// The most times that a histogram from the wire may hold: far above any run, far below where sums overflow.
+const MAX_COUNT: u64 = 1 << 48;
+
+/// Where the buckets of one, two and three digits lie; nothing is recorded into these.
+static GRIDS: LazyLock<[Hdr<u64>; 3]> = LazyLock::new(|| [1, 2, 3].map(empty_hdr));
+
+#[derive(Serialize, Deserialize)]
+struct Wire {
+    digits: u8,
+    sum: u64,
+    min: u64,
+    max: u64,
+    pairs: Vec<(u64, u64)>,
+}
+
+impl Serialize for Histogram {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let (min, max) = (self.min().unwrap_or(0), self.max);
+        Wire { digits: self.digits, sum: self.sum, min, max, pairs: self.pairs().collect() }
+            .serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Histogram {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let wire = Wire::deserialize(deserializer)?;
+        if wire.digits < 1 || 3 < wire.digits {
+            return Err(D::Error::custom(format!("a histogram has 1 to 3 digits, not {}", wire.digits)));
+        }
+        if MAX_PAIRS < wire.pairs.len() {
+            return Err(D::Error::custom(format!(
+                "a histogram has at most {MAX_PAIRS} pairs, not {}",
+                wire.pairs.len()
+            )));
+        }
+        if wire.max < wire.min {
+            return Err(D::Error::custom("a histogram's `max` is below its `min`"));
+        }
+        // Recorded once here, so that whatever another writer sent becomes buckets of ours.
+        let grid = &GRIDS[usize::from(wire.digits) - 1];
+        let mut pairs: Vec<(u64, u64)> = Vec::with_capacity(wire.pairs.len());
+        for (value, count) in wire.pairs {
+            let value = grid.highest_equivalent(in_range(value));
+            match pairs.last_mut() {
+                _ if count == 0 => {}
+                Some(last) if last.0 == value => last.1 = last.1.saturating_add(count),
+                Some(last) if value < last.0 => {
+                    return Err(D::Error::custom("a histogram's pairs must rise"));
+                }
+                _ => pairs.push((value, count)),
+            }
+        }
+        let count = pairs.iter().fold(0_u64, |total, pair| total.saturating_add(pair.1));
+        if MAX_COUNT < count {
+            return Err(D::Error::custom(format!(
+                "a histogram holds at most {MAX_COUNT} times, not {count}"
+            )));
+        }
+        if count == 0 {
+            return Ok(Self::new(wire.digits));
+        }
+        let (digits, sum, min, max) = (wire.digits, wire.sum, wire.min, wire.max);
+        let buckets = Buckets::Packed(pairs.into_iter().collect());
+        Ok(Self { digits, buckets, count, sum, min, max })
+    }
+}

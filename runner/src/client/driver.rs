@@ -3,6 +3,8 @@
 //! One per process. It watches the reactor's descriptor on the loop that runs; a process that runs a second loop
 //! after the first (two `asyncio.run`) moves it there. Start at [`wait`] and [`Driver::drain`].
 
+use std::collections::VecDeque;
+
 use pyo3::exceptions::{PyKeyboardInterrupt, PyRuntimeError, PySystemExit};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
@@ -38,6 +40,15 @@ pub(super) struct Driver {
     draining: bool,
     /// `uncork` will be called.
     corked: bool,
+    /// What the batch under way has made due.
+    due: VecDeque<Due>,
+}
+
+/// A callback with the context that it is to run in.
+pub(super) struct Due {
+    pub(super) callback: Py<PyAny>,
+    pub(super) context: Py<PyAny>,
+    pub(super) argument: Py<PyAny>,
 }
 
 /// Tasks resumed at once from which on their requests are written together.
@@ -46,10 +57,15 @@ const CORKED_FROM: usize = 4;
 fn driver(py: Python<'_>) -> PyResult<&Bound<'_, Driver>> {
     static DRIVER: PyOnceLock<Py<Driver>> = PyOnceLock::new();
     let driver = DRIVER.get_or_try_init(py, || {
-        Py::new(
-            py,
-            Driver { event_loop: None, slots: Vec::new(), ready: Vec::new(), draining: false, corked: false },
-        )
+        let driver = Driver {
+            event_loop: None,
+            slots: Vec::new(),
+            ready: Vec::new(),
+            draining: false,
+            corked: false,
+            due: VecDeque::new(),
+        };
+        Py::new(py, driver)
     })?;
     Ok(driver.bind(py))
 }
@@ -123,18 +139,38 @@ pub(super) fn call_soon(py: Python<'_>, callback: &Py<PyAny>) -> PyResult<()> {
     Ok(())
 }
 
-/// Requests are held together until the loop comes round, unless a batch does that already.
+/// Has a callback called: when the batch that is under way has woken everybody, or else when the loop comes round.
+pub(super) fn soon(py: Python<'_>, event_loop: &Py<PyAny>, due: Due) -> PyResult<()> {
+    let driver = driver(py)?;
+    if driver.borrow().draining {
+        driver.borrow_mut().due.push_back(due);
+        return Ok(());
+    }
+    let keywords = PyDict::new(py);
+    keywords.set_item(intern!(py, "context"), due.context)?;
+    let arguments = (due.callback, due.argument);
+    event_loop.bind(py).call_method(intern!(py, "call_soon"), arguments, Some(&keywords)).map(drop)
+}
+
+/// Requests are held together to the end of the batch that is under way, or else until the loop comes round.
 pub(super) fn cork(py: Python<'_>) -> PyResult<()> {
     attach(py)?;
     let driver = driver(py)?;
-    {
+    let (in_batch, corked) = {
         let mut driver = driver.borrow_mut();
-        if driver.draining || std::mem::replace(&mut driver.corked, true) {
-            return Ok(());
-        }
+        let in_batch = driver.draining;
+        (in_batch, !in_batch && std::mem::replace(&mut driver.corked, true))
+    };
+    if corked {
+        return Ok(());
     }
     engine().lock().cork();
-    call_soon(py, &driver.getattr(intern!(py, "uncork"))?.unbind())
+    if in_batch { Ok(()) } else { call_soon(py, &driver.getattr(intern!(py, "uncork"))?.unbind()) }
+}
+
+/// Whether an exception stops the loop, rather than its task.
+pub(super) fn is_stop(py: Python<'_>, error: &PyErr) -> bool {
+    error.is_instance_of::<PyKeyboardInterrupt>(py) || error.is_instance_of::<PySystemExit>(py)
 }
 
 impl Driver {
@@ -223,17 +259,17 @@ impl Driver {
         }
         slf.borrow_mut().draining = true;
         let mut stop = None;
+        let mut heed = |step: PyResult<()>| match step {
+            Err(error) if is_stop(py, &error) => drop(stop.get_or_insert(error)),
+            Err(error) => Self::report(slf, &error),
+            Ok(()) => {}
+        };
         for call in ready.drain(..) {
             let slot = slf.borrow_mut().take(call);
-            for waiter in slot.iter().flat_map(Slot::waiters) {
-                let Err(error) = Waiter::wake(waiter.bind(py)) else { continue };
-                if error.is_instance_of::<PyKeyboardInterrupt>(py) || error.is_instance_of::<PySystemExit>(py)
-                {
-                    stop.get_or_insert(error);
-                } else {
-                    Self::report(slf, &error);
-                }
-            }
+            slot.iter().flat_map(Slot::waiters).for_each(|waiter| heed(Waiter::wake(waiter.bind(py))));
+        }
+        while let Some(Due { callback, context, argument }) = { slf.borrow_mut().due.pop_front() } {
+            heed(context.bind(py).call_method1(intern!(py, "run"), (callback, argument)).map(drop));
         }
         engine().lock().uncork();
         let mut driver = slf.borrow_mut();
@@ -256,11 +292,16 @@ impl Driver {
                 visit.call(waiter)?;
             }
         }
-        Ok(())
+        self.due.iter().try_for_each(|due| {
+            visit.call(&due.callback)?;
+            visit.call(&due.context)?;
+            visit.call(&due.argument)
+        })
     }
 
     fn __clear__(&mut self) {
         self.event_loop = None;
         self.slots.clear();
+        self.due.clear();
     }
 }

@@ -1,177 +1,149 @@
-//! The coroutines of one `gather`: each is run by a task as usual, and tells the whole of its end itself.
+//! A `gather` of a user's coroutines: each in a task of ours that has begun when `gather` returns, and that tells the
+//! whole of its end itself.
 //!
-//! asyncio learns of a task's end by a callback and a turn of the loop, which together cost more than half a call.
-//! What a gather means, what cancels it and who its tasks are, is decided in `aiotest/gathering.py`.
+//! asyncio learns of a task's end by a callback and a turn of the loop, and of the whole's by one more; together they cost
+//! more than half a call. What is left to asyncio's own `gather` is decided in `aiotest/gathering.py`. Start at [`gather`].
 
-use pyo3::exceptions::PyRuntimeError;
+use pyo3::exceptions::asyncio::CancelledError;
 use pyo3::gc::{PyTraverseError, PyVisit};
-use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::PyList;
+use pyo3::types::{PyList, PyTuple};
 
 use super::driver;
-use super::resumed::{self, Resumed};
+use super::future::{Future, Outcome};
+use super::task::Task;
 
-/// What has ended so far.
-///
-/// Its `future` hears `failed(exception)` of each branch that raised, and `ended(results)` once, at the last one's end.
-#[pyclass(module = "aiotest._native")]
+/// All results of a `gather`, in order, or the first exception.
+#[pyclass(module = "aiotest._native", extends = Future)]
 pub(super) struct Gathering {
-    future: Option<Py<PyAny>>,
+    tasks: Vec<Py<Task>>,
     results: Vec<Option<Py<PyAny>>>,
     left: usize,
+    returns_exceptions: bool,
+    /// Somebody cancelled the whole, with this message.
+    cancelled: Option<Option<Py<PyAny>>>,
+    /// Tells the user's life whom to end with it.
+    adopt: Option<Py<PyAny>>,
 }
 
-#[pymethods]
-impl Gathering {
-    #[new]
-    fn new(py: Python<'_>, future: Py<PyAny>, branches: usize) -> PyResult<Self> {
-        driver::cork(py)?;
-        let results = (0..branches).map(|_| None).collect();
-        Ok(Self { future: Some(future), results, left: branches })
-    }
-
-    /// A coroutine that does what `coroutine` does; its outcome is the whole's result number `index`.
-    fn branch(slf: &Bound<'_, Self>, index: usize, coroutine: Py<PyAny>) -> PyResult<Branch> {
-        if slf.borrow().results.len() <= index {
-            return Err(PyRuntimeError::new_err("there are not so many branches"));
+/// As `asyncio.gather` of coroutines that nobody has begun. `adopt` is called with whoever must not outlive the user: the
+/// whole while it lasts, and then those that still go on. Requests made by all of them go out together.
+#[pyfunction]
+pub(super) fn gather<'py>(
+    coroutines: &Bound<'py, PyTuple>,
+    return_exceptions: bool,
+    event_loop: Py<PyAny>,
+    adopt: Py<PyAny>,
+) -> PyResult<Bound<'py, Gathering>> {
+    let py = coroutines.py();
+    driver::cork(py)?;
+    let gathering = Gathering {
+        tasks: Vec::with_capacity(coroutines.len()),
+        results: coroutines.iter().map(|_| None).collect(),
+        left: coroutines.len(),
+        returns_exceptions: return_exceptions,
+        cancelled: None,
+        adopt: Some(adopt),
+    };
+    let future = PyClassInitializer::from(Future::new(event_loop.clone_ref(py)));
+    let whole = Bound::new(py, future.add_subclass(gathering))?;
+    for (index, coroutine) in coroutines.iter().enumerate() {
+        let task = Task::of(event_loop.clone_ref(py), coroutine, whole.clone().unbind(), index)?;
+        whole.borrow_mut().tasks.push(task.clone().unbind());
+        Task::begin(&task)?;
+        if whole.as_super().borrow().is_done() {
+            Gathering::adopt(&whole, task.as_any())?;
         }
-        Ok(Branch { coroutine: Some(coroutine), gathering: Some(slf.clone().unbind()), index })
     }
-
-    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        visit.call(&self.future)?;
-        self.results.iter().flatten().try_for_each(|result| visit.call(result))
+    if !whole.as_super().borrow().is_done() {
+        Gathering::adopt(&whole, whole.as_any())?;
     }
-
-    fn __clear__(&mut self) {
-        self.future = None;
-        self.results.clear();
-    }
+    Ok(whole)
 }
 
 impl Gathering {
-    fn ended(slf: &Bound<'_, Self>, index: usize, outcome: &PyResult<Resumed>) -> PyResult<()> {
+    /// A task has ended.
+    pub(super) fn ended(slf: &Bound<'_, Self>, index: usize, outcome: &Outcome) -> PyResult<()> {
         let py = slf.py();
-        let result = match outcome {
-            Ok(Resumed::Suspended(_)) => return Ok(()),
-            Ok(Resumed::Returned(value)) => value.clone_ref(py),
-            Err(error) => {
-                let error = error.value(py).clone().into_any().unbind();
-                let future = slf.borrow().future.as_ref().map(|future| future.clone_ref(py));
-                if let Some(future) = future {
-                    future.call_method1(py, intern!(py, "failed"), (&error,))?;
-                }
-                error
-            }
+        let (Outcome::Value(result) | Outcome::Raised(result) | Outcome::Cancelled(result)) = outcome;
+        let (is_last, fails) = {
+            let mut whole = slf.borrow_mut();
+            whole.results[index] = Some(result.clone_ref(py));
+            whole.left -= 1;
+            (whole.left == 0, !whole.returns_exceptions && !matches!(outcome, Outcome::Value(_)))
         };
-        let mut gathering = slf.borrow_mut();
-        if let Some(place) = gathering.results.get_mut(index) {
-            *place = Some(result);
+        if fails {
+            Self::fail(slf, result.clone_ref(py))?;
         }
-        gathering.left -= 1;
-        if 0 < gathering.left {
+        if !is_last {
             return Ok(());
         }
-        // Gathering, future and tasks hold each other: nothing of it is left to the garbage collector.
-        let (future, results) = (gathering.future.take(), std::mem::take(&mut gathering.results));
-        drop(gathering);
-        match future {
-            Some(future) => future
-                .call_method1(py, intern!(py, "ended"), (PyList::new(py, results.into_iter().flatten())?,))
-                .map(drop),
-            None => Ok(()),
+        // Whole and tasks hold each other: nothing of it is left to the garbage collector.
+        let (results, cancelled, tasks, adopt) = {
+            let mut whole = slf.borrow_mut();
+            let results = std::mem::take(&mut whole.results);
+            (results, whole.cancelled.take(), std::mem::take(&mut whole.tasks), whole.adopt.take())
+        };
+        drop((tasks, adopt));
+        let outcome = match cancelled {
+            Some(message) => Outcome::Raised(cancellation(message).into_value(py).into_any()),
+            None => Outcome::Value(PyList::new(py, results.into_iter().flatten())?.into_any().unbind()),
+        };
+        Future::settle(slf.as_super(), outcome, false)
+    }
+
+    /// The first exception is the whole's, at once. The user's life knew the tasks by the whole, which is over now.
+    fn fail(slf: &Bound<'_, Self>, error: Py<PyAny>) -> PyResult<()> {
+        if slf.as_super().borrow().is_done() {
+            return Ok(());
         }
+        Future::settle(slf.as_super(), Outcome::Raised(error), false)?;
+        let tasks: Vec<Py<Task>> = slf.borrow().tasks.iter().map(|task| task.clone_ref(slf.py())).collect();
+        tasks.iter().try_for_each(|task| Self::adopt(slf, task.bind(slf.py())))
+    }
+
+    fn adopt(slf: &Bound<'_, Self>, future: &Bound<'_, PyAny>) -> PyResult<()> {
+        let adopt = slf.borrow().adopt.as_ref().map(|adopt| adopt.clone_ref(slf.py()));
+        adopt.map_or(Ok(()), |adopt| adopt.call1(slf.py(), (future,)).map(drop))
     }
 }
 
-/// One coroutine of a gather; a coroutine itself, as far as a task can see.
-#[pyclass(module = "aiotest._native", freelist = 512)]
-pub(super) struct Branch {
-    coroutine: Option<Py<PyAny>>,
-    gathering: Option<Py<Gathering>>,
-    index: usize,
-}
-
-impl Branch {
-    fn step(
-        slf: &Bound<'_, Self>,
-        step: impl FnOnce(&Bound<'_, PyAny>) -> PyResult<Resumed>,
-    ) -> PyResult<Resumed> {
-        let py = slf.py();
-        let coroutine = slf.borrow().coroutine.as_ref().map(|coroutine| coroutine.clone_ref(py));
-        let Some(coroutine) = coroutine else {
-            return Err(PyRuntimeError::new_err("cannot reuse already awaited coroutine"));
-        };
-        let outcome = step(coroutine.bind(py));
-        if matches!(outcome, Ok(Resumed::Suspended(_))) {
-            return outcome;
-        }
-        let (index, gathering) = {
-            let mut branch = slf.borrow_mut();
-            branch.coroutine = None;
-            (branch.index, branch.gathering.take())
-        };
-        if let Some(gathering) = gathering {
-            Gathering::ended(gathering.bind(py), index, &outcome)?;
-        }
-        outcome
-    }
+/// A `CancelledError` with the message that somebody gave.
+pub(super) fn cancellation(message: Option<Py<PyAny>>) -> PyErr {
+    message.map_or_else(|| CancelledError::new_err(()), |message| CancelledError::new_err((message,)))
 }
 
 #[pymethods]
-impl Branch {
-    fn __await__(slf: Bound<'_, Self>) -> Bound<'_, Self> {
-        slf
-    }
-
-    fn __iter__(slf: Bound<'_, Self>) -> Bound<'_, Self> {
-        slf
-    }
-
-    fn __next__(slf: &Bound<'_, Self>) -> PyResult<Option<Py<PyAny>>> {
-        resumed::next(slf.py(), Self::step(slf, resumed::send))
-    }
-
-    fn send(slf: &Bound<'_, Self>, value: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
-        resumed::only_none(value)?;
-        resumed::give(Self::step(slf, resumed::send))
-    }
-
-    #[pyo3(signature = (kind, value=None, traceback=None))]
-    fn throw(
-        slf: &Bound<'_, Self>,
-        kind: &Bound<'_, PyAny>,
-        value: Option<&Bound<'_, PyAny>>,
-        traceback: Option<&Bound<'_, PyAny>>,
-    ) -> PyResult<Py<PyAny>> {
-        let _ = traceback;
-        let error = resumed::thrown(kind, value);
-        resumed::give(Self::step(slf, |coroutine| resumed::throw(coroutine, error)))
-    }
-
-    fn close(&self, py: Python<'_>) -> PyResult<()> {
-        match &self.coroutine {
-            Some(coroutine) => coroutine.call_method0(py, intern!(py, "close")).map(drop),
-            None => Ok(()),
+impl Gathering {
+    /// Cancels whoever has not ended; the whole is cancelled once all of them have.
+    #[pyo3(signature = (msg=None))]
+    fn cancel(slf: &Bound<'_, Self>, msg: Option<Py<PyAny>>) -> PyResult<bool> {
+        let py = slf.py();
+        if slf.as_super().borrow().is_done() {
+            return Ok(false);
         }
-    }
-
-    /// What is asked of a coroutine beside: its name, its frame, what it waits for.
-    fn __getattr__(&self, py: Python<'_>, name: &str) -> PyResult<Py<PyAny>> {
-        match &self.coroutine {
-            Some(coroutine) => coroutine.getattr(py, name),
-            None => Err(pyo3::exceptions::PyAttributeError::new_err(name.to_owned())),
+        let tasks: Vec<Py<Task>> = slf.borrow().tasks.iter().map(|task| task.clone_ref(py)).collect();
+        let mut told = false;
+        for task in tasks {
+            told |= Task::cancel(task.bind(py), msg.as_ref().map(|message| message.clone_ref(py)))?;
         }
+        if told {
+            slf.borrow_mut().cancelled = Some(msg);
+        }
+        Ok(told)
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        visit.call(&self.coroutine)?;
-        visit.call(&self.gathering)
+        self.tasks.iter().try_for_each(|task| visit.call(task))?;
+        self.results.iter().flatten().try_for_each(|result| visit.call(result))?;
+        visit.call(self.cancelled.as_ref().and_then(Option::as_ref))?;
+        visit.call(&self.adopt)
     }
 
     fn __clear__(&mut self) {
-        self.coroutine = None;
-        self.gathering = None;
+        self.tasks.clear();
+        self.results.clear();
+        self.cancelled = None;
+        self.adopt = None;
     }
 }

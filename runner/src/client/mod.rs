@@ -23,6 +23,7 @@ mod driver;
 mod errors;
 mod exchange;
 mod ffi;
+mod future;
 mod gathering;
 mod intended;
 mod json_decode;
@@ -38,6 +39,7 @@ mod session;
 mod sleep;
 mod step;
 mod target;
+mod task;
 mod timeout;
 mod verdict;
 mod waiter;
@@ -55,13 +57,15 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<content::Chunks>()?;
     module.add_class::<content::Content>()?;
     module.add_class::<cookies::CookieJar>()?;
-    module.add_class::<gathering::Branch>()?;
+    module.add_class::<future::Future>()?;
     module.add_class::<gathering::Gathering>()?;
     module.add_class::<response::Response>()?;
     module.add_class::<scope::UserScope>()?;
     module.add_class::<session::ClientSession>()?;
     module.add_class::<step::Step>()?;
+    module.add_class::<task::Task>()?;
     module.add_class::<timeout::ClientTimeout>()?;
+    module.add_function(wrap_pyfunction!(gathering::gather, module)?)?;
     module.add_function(wrap_pyfunction!(loop_turn, module)?)?;
     module.add_function(wrap_pyfunction!(intended::intended_start, module)?)?;
     module.add_function(wrap_pyfunction!(record, module)?)?;
@@ -69,7 +73,7 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(take_statistics_json, module)?)?;
     // asyncio takes an object for a coroutine if it is registered as one; a Future-like would never be sent into.
     let coroutine = module.py().import("collections.abc")?.getattr("Coroutine")?;
-    for class in ["Branch", "Call", "Step"] {
+    for class in ["Call", "Step"] {
         coroutine.call_method1("register", (module.getattr(class)?,))?;
     }
     Ok(())

@@ -42,6 +42,21 @@ impl Waiter {
         matches!(self.state, State::Pending)
     }
 
+    /// Has `callback` called in `context` once there is something to look at.
+    pub(super) fn call_back(slf: &Bound<'_, Self>, callback: Py<PyAny>, context: Py<PyAny>) -> PyResult<()> {
+        let mut waiter = slf.borrow_mut();
+        if !waiter.is_pending() {
+            drop(waiter);
+            return Self::call_soon(slf, &callback, &context);
+        }
+        if waiter.callback.is_some() {
+            return Err(PyRuntimeError::new_err("one suspension of a call has one waiting task"));
+        }
+        waiter.callback = Some(callback);
+        waiter.context = Some(context);
+        Ok(())
+    }
+
     /// Resumes the task here and now, in its own context. Called from the loop's callback only.
     pub(super) fn wake(slf: &Bound<'_, Self>) -> PyResult<()> {
         if let Some((callback, context)) = Self::settle(slf, State::Done) {
@@ -104,17 +119,7 @@ impl Waiter {
             Some(context) => context,
             None => imported!(py, "contextvars", "copy_context")?.call0()?.unbind(),
         };
-        let mut waiter = slf.borrow_mut();
-        if !waiter.is_pending() {
-            drop(waiter);
-            return Self::call_soon(slf, &callback, &context);
-        }
-        if waiter.callback.is_some() {
-            return Err(PyRuntimeError::new_err("one suspension of a call has one waiting task"));
-        }
-        waiter.callback = Some(callback);
-        waiter.context = Some(context);
-        Ok(())
+        Self::call_back(slf, callback, context)
     }
 
     fn remove_done_callback(slf: &Bound<'_, Self>, callback: &Bound<'_, PyAny>) -> PyResult<usize> {
@@ -150,7 +155,7 @@ impl Waiter {
         !self.is_pending()
     }
 
-    fn result(&self, py: Python<'_>) -> PyResult<()> {
+    pub(super) fn result(&self, py: Python<'_>) -> PyResult<()> {
         match &self.state {
             State::Done => Ok(()),
             State::Pending => Err(InvalidStateError::new_err("the call is under way")),

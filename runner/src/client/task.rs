@@ -1,0 +1,325 @@
+//! A task of a `gather`: what asyncio's own is, as documented for tasks of others' make, but begun at once, for a third of
+//! the cost.
+//!
+//! asyncio sees it (`current_task`, `all_tasks`), and so do `timeout` and `TaskGroup`. It runs in a context of its own, a
+//! copy of its maker's. Start at [`Task::step`].
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use pyo3::exceptions::PyRuntimeError;
+use pyo3::exceptions::asyncio::CancelledError;
+use pyo3::gc::{PyTraverseError, PyVisit};
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+use super::driver::is_stop;
+use super::future::{Future, Outcome};
+use super::gathering::{Gathering, cancellation};
+use super::resumed::{self, Resumed};
+use super::waiter::Waiter;
+
+/// A coroutine that runs beside others.
+#[pyclass(module = "aiotest._native", extends = Future, freelist = 512)]
+pub(super) struct Task {
+    coroutine: Option<Py<PyAny>>,
+    context: Py<PyAny>,
+    name: Option<Py<PyAny>>,
+    /// What it awaits.
+    waits_for: Option<Py<PyAny>>,
+    /// What its next step is to raise, whatever it waited for.
+    throws: Option<PyErr>,
+    /// It was cancelled while it waited for nothing, with this message.
+    must_cancel: Option<Option<Py<PyAny>>>,
+
+    /// How often it was cancelled, less how often that was taken back.
+    cancels: usize,
+    gathering: Option<Py<Gathering>>,
+    index: usize,
+}
+
+impl Task {
+    /// A task that has not begun, whose outcome is number `index` of the whole's.
+    pub(super) fn of<'py>(
+        event_loop: Py<PyAny>,
+        coroutine: Bound<'py, PyAny>,
+        gathering: Py<Gathering>,
+        index: usize,
+    ) -> PyResult<Bound<'py, Self>> {
+        let py = coroutine.py();
+        let task = Self {
+            coroutine: Some(coroutine.unbind()),
+            context: imported!(py, "contextvars", "copy_context")?.call0()?.unbind(),
+            name: None,
+            waits_for: None,
+            throws: None,
+            must_cancel: None,
+            cancels: 0,
+            gathering: Some(gathering),
+            index,
+        };
+        Bound::new(py, PyClassInitializer::from(Future::new(event_loop)).add_subclass(task))
+    }
+
+    /// Runs it to its first suspension.
+    pub(super) fn begin(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let py = slf.py();
+        imported!(py, "aiotest.tasks", "register")?.call1((slf,))?;
+        let context = slf.borrow().context.clone_ref(py);
+        let step = slf.getattr(intern!(py, "_step"))?;
+        context.bind(py).call_method1(intern!(py, "run"), (step,)).map(drop)
+    }
+
+    /// Resumes the coroutine; in the task's context.
+    fn step(slf: &Bound<'_, Self>, thrown: Option<PyErr>) -> PyResult<()> {
+        let py = slf.py();
+        let (coroutine, throws, must_cancel, waited_for) = {
+            let mut task = slf.borrow_mut();
+            let coroutine = task.coroutine.as_ref().map(|coroutine| coroutine.clone_ref(py));
+            (coroutine, task.throws.take(), task.must_cancel.take(), task.waits_for.take())
+        };
+        drop(waited_for);
+        let Some(coroutine) = coroutine else { return Ok(()) };
+        let thrown = throws.or(thrown);
+        let is_cancelled = thrown.as_ref().is_some_and(|error| error.is_instance_of::<CancelledError>(py));
+        let thrown = must_cancel.filter(|_| !is_cancelled).map(cancellation).or(thrown);
+
+        let event_loop = slf.as_super().borrow().event_loop(py)?;
+        let swap = imported!(py, "aiotest.tasks", "swap")?;
+        let before = swap.call1((&event_loop, slf))?;
+        let stepped = match thrown {
+            None => resumed::send(coroutine.bind(py)),
+            Some(error) => resumed::throw(coroutine.bind(py), error),
+        };
+        swap.call1((&event_loop, before))?;
+        match stepped {
+            Ok(Resumed::Suspended(awaited)) => Self::wait(slf, &event_loop, awaited.into_bound(py)),
+            Ok(Resumed::Returned(value)) => Self::end(slf, Outcome::Value(value)),
+            Err(error) => {
+                let value = error.clone_ref(py).into_value(py).into_any();
+                if error.is_instance_of::<CancelledError>(py) {
+                    return Self::end(slf, Outcome::Cancelled(value));
+                }
+                Self::end(slf, Outcome::Raised(value))?;
+                if is_stop(py, &error) { Err(error) } else { Ok(()) }
+            }
+        }
+    }
+
+    /// Has itself resumed when what its coroutine has yielded is done.
+    fn wait(slf: &Bound<'_, Self>, event_loop: &Py<PyAny>, awaited: Bound<'_, PyAny>) -> PyResult<()> {
+        let py = slf.py();
+        let context = slf.borrow().context.clone_ref(py);
+        let step = slf.getattr(intern!(py, "_step"))?;
+        if let Ok(waiter) = awaited.cast_exact::<Waiter>() {
+            Waiter::call_back(waiter, step.unbind(), context)?;
+        } else {
+            let keywords = PyDict::new(py);
+            keywords.set_item(intern!(py, "context"), context)?;
+            if awaited.is_none() {
+                event_loop.bind(py).call_method(intern!(py, "call_soon"), (step,), Some(&keywords))?;
+                return Ok(());
+            }
+            if let Some(text) = Self::unfit(slf, event_loop, &awaited)? {
+                slf.borrow_mut().throws = Some(PyRuntimeError::new_err(text));
+                event_loop.bind(py).call_method(intern!(py, "call_soon"), (step,), Some(&keywords))?;
+                return Ok(());
+            }
+            awaited.setattr(intern!(py, "_asyncio_future_blocking"), false)?;
+            awaited.call_method(intern!(py, "add_done_callback"), (step,), Some(&keywords))?;
+        }
+        let must_cancel = {
+            let mut task = slf.borrow_mut();
+            task.waits_for = Some(awaited.clone().unbind());
+            task.must_cancel.as_ref().map(|message| message.as_ref().map(|message| message.clone_ref(py)))
+        };
+        if let Some(message) = must_cancel
+            && Self::cancel_awaited(&awaited, message.as_ref())?
+        {
+            slf.borrow_mut().must_cancel = None;
+        }
+        Ok(())
+    }
+
+    fn cancel_awaited(awaited: &Bound<'_, PyAny>, message: Option<&Py<PyAny>>) -> PyResult<bool> {
+        let py = awaited.py();
+        let keywords = PyDict::new(py);
+        keywords.set_item(intern!(py, "msg"), message)?;
+        awaited.call_method(intern!(py, "cancel"), (), Some(&keywords))?.is_truthy()
+    }
+
+    /// Why it cannot wait for that; as asyncio says it.
+    fn unfit(
+        slf: &Bound<'_, Self>,
+        event_loop: &Py<PyAny>,
+        awaited: &Bound<'_, PyAny>,
+    ) -> PyResult<Option<String>> {
+        let py = slf.py();
+        let (me, it) = (slf.repr()?, awaited.repr());
+        let blocking = awaited.getattr_opt(intern!(py, "_asyncio_future_blocking"))?;
+        let Some(blocking) = blocking.filter(|blocking| !blocking.is_none()) else {
+            return Ok(Some(format!("Task got bad yield: {}", it?)));
+        };
+        Ok(if awaited.is(slf) {
+            Some(format!("Task cannot await on itself: {me}"))
+        } else if !awaited.call_method0(intern!(py, "get_loop"))?.is(event_loop) {
+            Some(format!("Task {me} got Future {} attached to a different loop", it?))
+        } else if !blocking.is_truthy()? {
+            Some(format!("yield was used instead of yield from in task {me} with {}", it?))
+        } else {
+            None
+        })
+    }
+
+    fn end(slf: &Bound<'_, Self>, outcome: Outcome) -> PyResult<()> {
+        let py = slf.py();
+        let (coroutine, must_cancel, gathering, index) = {
+            let mut task = slf.borrow_mut();
+            (task.coroutine.take(), task.must_cancel.take(), task.gathering.take(), task.index)
+        };
+
+        drop(coroutine);
+        imported!(py, "aiotest.tasks", "unregister")?.call1((slf,))?;
+        // Cancelled while it took its last step.
+        let outcome = match (outcome, must_cancel) {
+            (Outcome::Value(_), Some(message)) => {
+                Outcome::Cancelled(cancellation(message).into_value(py).into_any())
+            }
+            (outcome, _) => outcome,
+        };
+
+        let told = gathering.map_or(Ok(()), |whole| Gathering::ended(whole.bind(py), index, &outcome));
+        Future::settle(slf.as_super(), outcome, true)?;
+        told
+    }
+}
+
+#[pymethods]
+impl Task {
+    /// `isinstance` takes it for one of asyncio's own.
+    #[getter]
+    fn __class__(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
+        Ok(imported!(slf.py(), "asyncio", "Task")?.clone().unbind())
+    }
+
+    #[pyo3(signature = (awaited=None))]
+    fn _step(slf: &Bound<'_, Self>, awaited: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
+        let py = slf.py();
+        let thrown = awaited.and_then(|awaited| match awaited.cast_exact::<Waiter>() {
+            Ok(waiter) => waiter.borrow().result(py).err(),
+            Err(_) => awaited.call_method0(intern!(py, "result")).err(),
+        });
+        Self::step(slf, thrown)
+    }
+
+    #[pyo3(signature = (msg=None))]
+    pub(super) fn cancel(slf: &Bound<'_, Self>, msg: Option<Py<PyAny>>) -> PyResult<bool> {
+        let py = slf.py();
+        if slf.as_super().borrow().is_done() {
+            return Ok(false);
+        }
+        let awaited = {
+            let mut task = slf.borrow_mut();
+            task.cancels += 1;
+            task.waits_for.as_ref().map(|awaited| awaited.clone_ref(py))
+        };
+        if let Some(awaited) = awaited
+            && Self::cancel_awaited(awaited.bind(py), msg.as_ref())?
+        {
+            return Ok(true);
+        }
+        slf.borrow_mut().must_cancel = Some(msg);
+        Ok(true)
+    }
+
+    fn uncancel(&mut self) -> usize {
+        self.cancels = self.cancels.saturating_sub(1);
+        if self.cancels == 0 {
+            self.must_cancel = None;
+        }
+        self.cancels
+    }
+
+    fn cancelling(&self) -> usize {
+        self.cancels
+    }
+
+    fn get_coro(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        self.coroutine.as_ref().map(|coroutine| coroutine.clone_ref(py))
+    }
+
+    fn get_context(&self, py: Python<'_>) -> Py<PyAny> {
+        self.context.clone_ref(py)
+    }
+
+    fn get_name(&mut self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        static NUMBER: AtomicU64 = AtomicU64::new(1);
+        if self.name.is_none() {
+            let name = format!("Gathered-{}", NUMBER.fetch_add(1, Ordering::Relaxed));
+            self.name = Some(name.into_pyobject(py)?.into_any().unbind());
+        }
+        Ok(self.name.as_ref().map_or_else(|| py.None(), |name| name.clone_ref(py)))
+    }
+
+    fn set_name(&mut self, value: &Bound<'_, PyAny>) -> PyResult<()> {
+        self.name = Some(value.str()?.into_any().unbind());
+        Ok(())
+    }
+
+    #[pyo3(signature = (*, limit=None))]
+    fn get_stack<'py>(slf: &Bound<'py, Self>, limit: Option<usize>) -> PyResult<Bound<'py, PyAny>> {
+        imported!(slf.py(), "asyncio.base_tasks", "_task_get_stack")?.call1((slf, limit))
+    }
+
+    #[pyo3(signature = (*, limit=None, file=None))]
+    fn print_stack(slf: &Bound<'_, Self>, limit: Option<usize>, file: Option<Py<PyAny>>) -> PyResult<()> {
+        imported!(slf.py(), "asyncio.base_tasks", "_task_print_stack")?.call1((slf, limit, file)).map(drop)
+    }
+
+    /// As `asyncio.Task` names it, which whoever looks for a task's frames asks for.
+    #[getter]
+    fn _coro(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        self.get_coro(py)
+    }
+
+    #[getter]
+    fn _exception(slf: &Bound<'_, Self>) -> Option<Py<PyAny>> {
+        slf.as_super().borrow_mut().exception(slf.py()).ok().flatten()
+    }
+
+    #[getter]
+    fn _fut_waiter(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        self.waits_for.as_ref().map(|awaited| awaited.clone_ref(py))
+    }
+
+    #[getter]
+    const fn _must_cancel(&self) -> bool {
+        self.must_cancel.is_some()
+    }
+
+    fn __repr__(slf: &Bound<'_, Self>) -> PyResult<String> {
+        let py = slf.py();
+        let name = slf.borrow_mut().get_name(py)?;
+        let state = if slf.as_super().borrow().is_done() { "finished" } else { "pending" };
+        let coroutine = slf.borrow().get_coro(py);
+        let coroutine = coroutine.map(|coroutine| coroutine.bind(py).repr()).transpose()?;
+        let coroutine = coroutine.map(|text| format!(" coro={text}")).unwrap_or_default();
+        Ok(format!("<Task {state} name={}{coroutine}>", name.bind(py).repr()?))
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.coroutine)?;
+        visit.call(&self.context)?;
+        visit.call(&self.waits_for)?;
+        visit.call(self.must_cancel.as_ref().and_then(Option::as_ref))?;
+
+        visit.call(&self.gathering)
+    }
+
+    fn __clear__(&mut self) {
+        self.coroutine = None;
+        self.waits_for = None;
+        self.must_cancel = None;
+        self.gathering = None;
+    }
+}

@@ -17,6 +17,7 @@ mod shape;
 mod spec;
 mod summary;
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
@@ -134,7 +135,6 @@ pub struct Master {
     completed: bool,
     /// Everything measured, by the mark before.
     windows: BTreeMap<Tick, Statistics>,
-    total: Statistics,
     live: Live,
     gaps: Gaps,
     target: u32,
@@ -171,7 +171,6 @@ impl Master {
             start_complete: None,
             completed: false,
             windows: BTreeMap::new(),
-            total: Statistics::default(),
             live: Live::default(),
             gaps: Gaps::default(),
             target: 0,
@@ -347,9 +346,12 @@ impl Master {
         self.spec.deadlines
     }
 
-    /// Everything measured so far.
-    pub fn statistics(&self) -> &Statistics {
-        &self.total
+    /// Everything measured so far. Mostly there is one window, and nothing to merge.
+    pub fn statistics(&self) -> Cow<'_, Statistics> {
+        let mut windows = self.windows.values();
+        let mut all = windows.next().map_or_else(|| Cow::Owned(Statistics::default()), Cow::Borrowed);
+        windows.for_each(|window| all.to_mut().merge(window));
+        all
     }
 
     /// The processes that are here.

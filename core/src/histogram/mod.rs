@@ -14,9 +14,11 @@ use packed::Packed;
 
 /// The longest time that is told apart: one hour, in microseconds. Longer ones count as this in the buckets.
 pub const MAX_MICROS: u64 = 3_600_000_000;
-/// Buckets above which the packed form is given up for one that is added to in place, in twenty times the room: what is
-/// packed is written anew at each merge.
+/// The dense form is added to in place, but in tens of times the room: what is packed stays so up to this many buckets, as
+/// it is written anew quickly, and beyond where so few are added at a time that it is hardly in use.
 const DENSE_ABOVE: usize = 1024;
+/// Of the latter kind is what has more than this many buckets for each that is added.
+const IDLE_ABOVE: usize = 64;
 
 /// Recorded times in microseconds.
 #[derive(Clone, Debug)]
@@ -67,7 +69,7 @@ impl Histogram {
         self.note(other.min, other.max, other.count, other.sum);
         if let Buckets::Packed(mine) = &self.buckets
             && self.digits == other.digits
-            && mine.len() <= DENSE_ABOVE
+            && (mine.len() <= DENSE_ABOVE || other.pairs().count().saturating_mul(IDLE_ABOVE) < mine.len())
         {
             self.buckets = Buckets::Packed(mine.with(other.pairs()));
             return;

@@ -2,9 +2,13 @@
 //!
 //! Never changed in place: adding makes a new one, of exactly the room that it needs. Start at [`Packed::with`].
 
-/// Buckets by rising value. Each is two numbers of seven bits a byte, the lowest first, as in LEB128: by how much the
-/// bucket's value is above the one before, and its count. Neighbouring buckets that few times fell into take two bytes
-/// each; as two `u64` they would take sixteen.
+/// Before a rise that has no room in a byte.
+const ESCAPE: u8 = 0xff;
+
+/// Buckets by rising value, each as its rise above the one before and its count. In one byte if few times fell into a
+/// near one (`0rrrrccc`: a rise of 1 to 16, a count of 1 to 8); else the rise in one byte (`1rrrrrrr`) where it is below
+/// 127, and the count behind it in LEB128; else both in LEB128 behind a byte of ones. As two `u64` it would be sixteen
+/// bytes, and a name that is asked for now and then has hundreds of buckets of the first kind.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Packed {
     bytes: Box<[u8]>,
@@ -67,13 +71,12 @@ impl Iterator for Pairs<'_> {
     type Item = (u64, u64);
 
     fn next(&mut self) -> Option<(u64, u64)> {
-        let (rise, count) = match *self.bytes {
-            // Most are as small as this.
-            [rise @ ..0x80, count @ ..0x80, ref rest @ ..] => {
-                self.bytes = rest;
-                (u64::from(rise), u64::from(count))
-            }
-            _ => (read(&mut self.bytes)?, read(&mut self.bytes)?),
+        let (first, rest) = self.bytes.split_first()?;
+        self.bytes = rest;
+        let (rise, count) = match *first {
+            small @ ..0x80 => (u64::from(small >> 3) + 1, u64::from(small & 7) + 1),
+            ESCAPE => (read(&mut self.bytes)?, read(&mut self.bytes)?),
+            rise => (u64::from(rise & 0x7f), read(&mut self.bytes)?),
         };
         self.value = self.value.saturating_add(rise);
         Some((self.value, count))
@@ -89,8 +92,18 @@ struct Packer {
 
 impl Packer {
     fn push(&mut self, (value, count): (u64, u64)) {
-        write(&mut self.bytes, value.saturating_sub(self.before));
-        write(&mut self.bytes, count);
+        match (value.saturating_sub(self.before), count) {
+            (rise @ 1..=16, 1..=8) => self.bytes.push((rise as u8 - 1) << 3 | (count as u8 - 1)),
+            (rise @ ..0x7f, _) => {
+                self.bytes.push(rise as u8 | 0x80);
+                write(&mut self.bytes, count);
+            }
+            (rise, _) => {
+                self.bytes.push(ESCAPE);
+                write(&mut self.bytes, rise);
+                write(&mut self.bytes, count);
+            }
+        }
         self.buckets += 1;
         self.before = value;
     }
@@ -127,9 +140,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn neighbours_that_few_times_fell_into_take_two_bytes_each() {
-        let packed: Packed = (1..=100).map(|value| (value, 127)).collect();
-        assert_eq!((packed.len(), packed.bytes.len()), (100, 200));
+    fn a_bucket_takes_what_it_needs() {
+        for (rise, count, bytes) in [
+            (1, 1, 1),
+            (16, 8, 1),
+            (17, 8, 2),
+            (16, 9, 2),
+            (126, 127, 2),
+            (126, 128, 3),
+            (127, 1, 3),
+            (u64::MAX, u64::MAX, 21),
+        ] {
+            let packed: Packed = [(rise, count)].into_iter().collect();
+            assert_eq!((packed.bytes.len(), packed.iter().next()), (bytes, Some((rise, count))));
+        }
     }
 
     #[test]

@@ -44,6 +44,13 @@ fn whatever_form_they_are_in_they_merge_to_the_same() {
     assert!(matches!(packed.buckets, Buckets::Dense(_)), "so many are added to in place");
     assert_eq!(packed, whole);
 
+    let mut idle = over_the_wire(&of(&values[..2 * DENSE_ABOVE]));
+    for value in &values[2 * DENSE_ABOVE..] {
+        idle.merge(&over_the_wire(&of(&[*value])));
+    }
+    assert!(matches!(idle.buckets, Buckets::Packed(_)), "one at a time is not worth the room");
+    assert_eq!(idle, whole);
+
     let few = over_the_wire(&of(&values[..1000]));
     assert!(matches!(few.buckets, Buckets::Packed(_)));
     let (mut phase, mut recorded) = (Histogram::new(Histogram::PHASE), Histogram::new(Histogram::PHASE));

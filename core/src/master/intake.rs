@@ -90,7 +90,6 @@ impl Master {
             TakenIn::Merged => {
                 for (since, statistics) in &windows {
                     self.windows.entry(*since).or_default().merge(statistics);
-                    self.total.merge(statistics);
                     self.live.add(now, statistics);
                 }
             }
@@ -109,10 +108,8 @@ impl Master {
     /// Merges everything anew, after what is held of a process was replaced.
     pub(super) fn merge_all(&mut self) {
         self.windows.clear();
-        self.total = Statistics::default();
         for (since, statistics) in self.members.values().flat_map(|member| &member.windows) {
             self.windows.entry(*since).or_default().merge(statistics);
-            self.total.merge(statistics);
         }
     }
 }

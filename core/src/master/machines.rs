@@ -112,7 +112,7 @@ impl Master {
     /// Calls that failed by a runner's own fault.
     pub(super) fn generator_faults(&self) -> Vec<GeneratorFault> {
         let mut counts: BTreeMap<(&str, &str), u64> = BTreeMap::new();
-        let any = self.total.rows().iter().any(|row| 0 < row.generator_faults);
+        let any = self.statistics().rows().iter().any(|row| 0 < row.generator_faults);
         for (id, member) in self.members.iter().filter(|_| any) {
             for row in member.windows.values().flat_map(Statistics::rows) {
                 for (text, count) in row.faults() {

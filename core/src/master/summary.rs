@@ -20,7 +20,8 @@ impl Master {
         let elapsed = self.start.filter(|start| *start <= now).map(|start| until.since(start));
         let live = self.live.figures(now, self.start.unwrap_or_default());
         let quantile = |quantile| live.latency.value_at(quantile);
-        let total = self.total.rows();
+        let statistics = self.statistics();
+        let total = statistics.rows();
         let sum = |of: fn(&crate::stats::Row) -> u64| {
             total.iter().fold(0_u64, |sum, row| sum.saturating_add(of(row)))
         };
@@ -64,6 +65,7 @@ impl Master {
         }
         let load_on = self.load_on();
         let seconds = load_on.unwrap_or_default().as_secs_f64();
+        let statistics = self.statistics();
         Some(Report {
             version: report::VERSION,
             run: report::Run {
@@ -74,11 +76,11 @@ impl Master {
             },
             users: Users { target: self.target, peak: self.peak },
             verdict: self.verdict(),
-            total: Figures::of(&self.total.total(), seconds),
-            requests: self.total.rows().into_iter().map(|row| Request::of(row, seconds)).collect(),
-            errors: failures(&self.total),
+            total: Figures::of(&statistics.total(), seconds),
+            requests: statistics.rows().into_iter().map(|row| Request::of(row, seconds)).collect(),
+            errors: failures(&statistics),
             generator_faults: self.generator_faults(),
-            user_errors: user_errors(&self.total),
+            user_errors: user_errors(&statistics),
             gaps: self.gaps.iter().map(|gap| self.gap(gap, wall)).collect(),
             runners: self.runner_entries(),
         })
@@ -95,7 +97,7 @@ impl Master {
             joined: self.joined(),
             target: self.target,
             dead_users: self.dead_users(),
-            statistics: &self.total,
+            statistics: &self.statistics(),
             thresholds: self.judged(stop.at),
             missing: self.missing(stop.at),
             generators: &generators,

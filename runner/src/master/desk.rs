@@ -187,7 +187,7 @@ impl Source for Arc<Desk> {
         let inner = self.lock();
         let (core, now) = (&inner.core, inner.clock.now());
         look(&Figures {
-            statistics: core.statistics(),
+            statistics: &core.statistics(),
             nodes: nodes(core),
             users_target: core.target(now),
             verdict: core.report(inner.wall).map(|report| format!("{:?}", report.verdict.result)),

@@ -83,7 +83,7 @@ fn the_run_goes_on_as_everybody_heard_it_and_is_shared_anew_once_all_are_here() 
         master.handle_report(at(9200), &full).unwrap();
     }
     assert!(!master.is_learning());
-    assert_eq!(master.statistics(), &calls(&[5, 6, 7]));
+    assert_eq!(*master.statistics(), calls(&[5, 6, 7]));
     for process in [0, 1] {
         let last = Report { epoch: Some(7), state: ProcessState::Drained, ..of(process, 11) };
         master.handle_report(at(21_600), &last).unwrap();

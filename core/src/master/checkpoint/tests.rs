@@ -44,7 +44,7 @@ fn what_a_living_process_measured_is_asked_for_again_and_counts_once() {
     let answer = master.handle_report(at(2700), &full).unwrap();
     assert_eq!((answer.acknowledged, answer.send_full), (4, false));
     assert!(!master.is_learning());
-    assert_eq!(master.statistics(), &calls(&[5, 6, 7]));
+    assert_eq!(*master.statistics(), calls(&[5, 6, 7]));
 }
 
 #[test]
@@ -53,7 +53,7 @@ fn what_a_dead_process_measured_is_kept() {
     let died = Departure { process: report(0, 1).from, exit: "killed".into(), sent_total: Some(3) };
     master.handle_departure(at(4000), &died);
     let mut again = restarted(&master, at(5000));
-    assert_eq!(again.statistics(), &calls(&[5, 6]));
+    assert_eq!(*again.statistics(), calls(&[5, 6]));
     again.handle_stop(at(6000), StopReason::Stopped);
     let report = finish(&mut again);
     assert_eq!(report.gaps.iter().map(|gap| gap.lost_at_most).collect::<Vec<_>>(), [Some(1)]);
@@ -67,7 +67,7 @@ fn what_a_process_handed_over_is_kept_before_it_is_told_that_it_may_go() {
     let left = Report { state: ProcessState::Left, ..with(report(0, 3), Tick::ZERO, &[7]) };
     master.handle_report(at(4000), &left).unwrap();
     assert_ne!(master.decisions(), before, "the answer waits for the checkpoint");
-    assert_eq!(restarted(&master, at(4100)).statistics(), &calls(&[5, 6, 7]));
+    assert_eq!(*restarted(&master, at(4100)).statistics(), calls(&[5, 6, 7]));
 }
 
 #[test]

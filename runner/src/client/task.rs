@@ -31,7 +31,6 @@ pub(super) struct Task {
     throws: Option<PyErr>,
     /// It was cancelled while it waited for nothing, with this message.
     must_cancel: Option<Option<Py<PyAny>>>,
-
     /// How often it was cancelled, less how often that was taken back.
     cancels: usize,
     gathering: Option<Py<Gathering>>,
@@ -116,15 +115,13 @@ impl Task {
         } else {
             let keywords = PyDict::new(py);
             keywords.set_item(intern!(py, "context"), context)?;
-            if awaited.is_none() {
+            let unfit = Self::unfit(slf, event_loop, &awaited)?;
+            if awaited.is_none() || unfit.is_some() {
+                slf.borrow_mut().throws = unfit.map(PyRuntimeError::new_err);
                 event_loop.bind(py).call_method(intern!(py, "call_soon"), (step,), Some(&keywords))?;
                 return Ok(());
             }
-            if let Some(text) = Self::unfit(slf, event_loop, &awaited)? {
-                slf.borrow_mut().throws = Some(PyRuntimeError::new_err(text));
-                event_loop.bind(py).call_method(intern!(py, "call_soon"), (step,), Some(&keywords))?;
-                return Ok(());
-            }
+
             awaited.setattr(intern!(py, "_asyncio_future_blocking"), false)?;
             awaited.call_method(intern!(py, "add_done_callback"), (step,), Some(&keywords))?;
         }
@@ -155,20 +152,26 @@ impl Task {
         awaited: &Bound<'_, PyAny>,
     ) -> PyResult<Option<String>> {
         let py = slf.py();
-        let (me, it) = (slf.repr()?, awaited.repr());
+        if awaited.is_none() {
+            return Ok(None);
+        }
         let blocking = awaited.getattr_opt(intern!(py, "_asyncio_future_blocking"))?;
-        let Some(blocking) = blocking.filter(|blocking| !blocking.is_none()) else {
-            return Ok(Some(format!("Task got bad yield: {}", it?)));
+        let text = match blocking.filter(|blocking| !blocking.is_none()) {
+            None => format!("Task got bad yield: {}", awaited.repr()?),
+            Some(_) if awaited.is(slf) => format!("Task cannot await on itself: {}", slf.repr()?),
+            Some(_) if !awaited.call_method0(intern!(py, "get_loop"))?.is(event_loop) => {
+                format!("Task {} got Future {} attached to a different loop", slf.repr()?, awaited.repr()?)
+            }
+            Some(blocking) if !blocking.is_truthy()? => {
+                format!(
+                    "yield was used instead of yield from in task {} with {}",
+                    slf.repr()?,
+                    awaited.repr()?
+                )
+            }
+            Some(_) => return Ok(None),
         };
-        Ok(if awaited.is(slf) {
-            Some(format!("Task cannot await on itself: {me}"))
-        } else if !awaited.call_method0(intern!(py, "get_loop"))?.is(event_loop) {
-            Some(format!("Task {me} got Future {} attached to a different loop", it?))
-        } else if !blocking.is_truthy()? {
-            Some(format!("yield was used instead of yield from in task {me} with {}", it?))
-        } else {
-            None
-        })
+        Ok(Some(text))
     }
 
     fn end(slf: &Bound<'_, Self>, outcome: Outcome) -> PyResult<()> {
@@ -177,7 +180,6 @@ impl Task {
             let mut task = slf.borrow_mut();
             (task.coroutine.take(), task.must_cancel.take(), task.gathering.take(), task.index)
         };
-
         drop(coroutine);
         imported!(py, "aiotest.tasks", "unregister")?.call1((slf,))?;
         // Cancelled while it took its last step.
@@ -187,7 +189,6 @@ impl Task {
             }
             (outcome, _) => outcome,
         };
-
         let told = gathering.map_or(Ok(()), |whole| Gathering::ended(whole.bind(py), index, &outcome));
         Future::settle(slf.as_super(), outcome, true)?;
         told

@@ -46,7 +46,7 @@ impl Histogram {
 
     /// An empty histogram; takes no room until something is recorded. `digits` outside 1 to 3 are taken as 3.
     pub fn new(digits: u8) -> Self {
-        let digits = if 1 <= digits && digits <= 3 { digits } else { Self::LATENCY };
+        let digits = if (1..=3).contains(&digits) { digits } else { Self::LATENCY };
         Self { digits, buckets: Buckets::Packed(Packed::default()), count: 0, sum: 0, min: u64::MAX, max: 0 }
     }
 

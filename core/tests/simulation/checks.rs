@@ -82,9 +82,9 @@ impl World {
         self.row(process).map_or(0, |row| row.requests)
     }
 
-    fn row(&self, process: &Process) -> Option<&Row> {
+    fn row(&self, process: &Process) -> Option<Row> {
         let name = process.id.to_string();
-        self.master.statistics().rows().into_iter().find(|row| row.name == name)
+        self.master.statistics().rows().into_iter().find(|row| row.name == name).cloned()
     }
 
     pub(crate) fn check_end(&self) -> Result<(), String> {
@@ -108,7 +108,7 @@ impl World {
             let unbounded = |gap: &aiotest_core::report::Gap| {
                 gap.runner == process.id.runner && gap.lost_at_most.is_none()
             };
-            if self.row(process) != process.recorded.rows().into_iter().next()
+            if self.row(process).as_ref() != process.recorded.rows().into_iter().next()
                 && !report.gaps.iter().any(unbounded)
             {
                 return Err(format!(

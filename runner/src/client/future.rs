@@ -20,6 +20,19 @@ pub(super) enum Outcome {
     Cancelled(Py<PyAny>),
 }
 
+/// Somebody's wish that it end, with a message if there was one.
+pub(super) struct Cancellation(pub(super) Option<Py<PyAny>>);
+
+impl Cancellation {
+    pub(super) fn error(self) -> PyErr {
+        self.0.map_or_else(|| CancelledError::new_err(()), |message| CancelledError::new_err((message,)))
+    }
+
+    pub(super) fn clone_ref(&self, py: Python<'_>) -> Self {
+        Self(self.0.as_ref().map(|message| message.clone_ref(py)))
+    }
+}
+
 /// A Future as asyncio knows it, but for `cancel` and whatever sets its result.
 #[pyclass(module = "aiotest._native", subclass, weakref)]
 pub(super) struct Future {

@@ -4,13 +4,12 @@
 //! asyncio learns of a task's end by a callback and a turn of the loop, and of the whole's by one more; together they cost
 //! more than half a call. What is left to asyncio's own `gather` is decided in `aiotest/gathering.py`. Start at [`gather`].
 
-use pyo3::exceptions::asyncio::CancelledError;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::{PyList, PyTuple};
 
 use super::driver;
-use super::future::{Future, Outcome};
+use super::future::{Cancellation, Future, Outcome};
 use super::task::Task;
 
 /// All results of a `gather`, in order, or the first exception.
@@ -20,8 +19,8 @@ pub(super) struct Gathering {
     results: Vec<Option<Py<PyAny>>>,
     left: usize,
     returns_exceptions: bool,
-    /// Somebody cancelled the whole, with this message.
-    cancelled: Option<Option<Py<PyAny>>>,
+    /// Somebody cancelled the whole.
+    cancelled: Option<Cancellation>,
     /// Tells the user's life whom to end with it.
     adopt: Option<Py<PyAny>>,
 }
@@ -32,7 +31,7 @@ pub(super) struct Gathering {
 pub(super) fn gather<'py>(
     coroutines: &Bound<'py, PyTuple>,
     return_exceptions: bool,
-    event_loop: Py<PyAny>,
+    event_loop: &Bound<'py, PyAny>,
     adopt: Py<PyAny>,
 ) -> PyResult<Bound<'py, Gathering>> {
     let py = coroutines.py();
@@ -45,10 +44,10 @@ pub(super) fn gather<'py>(
         cancelled: None,
         adopt: Some(adopt),
     };
-    let future = PyClassInitializer::from(Future::new(event_loop.clone_ref(py)));
+    let future = PyClassInitializer::from(Future::new(event_loop.clone().unbind()));
     let whole = Bound::new(py, future.add_subclass(gathering))?;
     for (index, coroutine) in coroutines.iter().enumerate() {
-        let task = Task::of(event_loop.clone_ref(py), coroutine, whole.clone().unbind(), index)?;
+        let task = Task::of(event_loop.clone().unbind(), coroutine, whole.clone().unbind(), index)?;
         whole.borrow_mut().tasks.push(task.clone().unbind());
         Task::begin(&task)?;
         if whole.as_super().borrow().is_done() {
@@ -86,7 +85,7 @@ impl Gathering {
         };
         drop((tasks, adopt));
         let outcome = match cancelled {
-            Some(message) => Outcome::Raised(cancellation(message).into_value(py).into_any()),
+            Some(cancelled) => Outcome::Raised(cancelled.error().into_value(py).into_any()),
             None => Outcome::Value(PyList::new(py, results.into_iter().flatten())?.into_any().unbind()),
         };
         Future::settle(slf.as_super(), outcome, false)
@@ -108,11 +107,6 @@ impl Gathering {
     }
 }
 
-/// A `CancelledError` with the message that somebody gave.
-pub(super) fn cancellation(message: Option<Py<PyAny>>) -> PyErr {
-    message.map_or_else(|| CancelledError::new_err(()), |message| CancelledError::new_err((message,)))
-}
-
 #[pymethods]
 impl Gathering {
     /// Cancels whoever has not ended; the whole is cancelled once all of them have.
@@ -128,7 +122,7 @@ impl Gathering {
             told |= Task::cancel(task.bind(py), msg.as_ref().map(|message| message.clone_ref(py)))?;
         }
         if told {
-            slf.borrow_mut().cancelled = Some(msg);
+            slf.borrow_mut().cancelled = Some(Cancellation(msg));
         }
         Ok(told)
     }
@@ -136,7 +130,7 @@ impl Gathering {
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         self.tasks.iter().try_for_each(|task| visit.call(task))?;
         self.results.iter().flatten().try_for_each(|result| visit.call(result))?;
-        visit.call(self.cancelled.as_ref().and_then(Option::as_ref))?;
+        visit.call(self.cancelled.as_ref().and_then(|cancelled| cancelled.0.as_ref()))?;
         visit.call(&self.adopt)
     }
 

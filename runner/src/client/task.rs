@@ -14,8 +14,8 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use super::driver::is_stop;
-use super::future::{Future, Outcome};
-use super::gathering::{Gathering, cancellation};
+use super::future::{Cancellation, Future, Outcome};
+use super::gathering::Gathering;
 use super::resumed::{self, Resumed};
 use super::waiter::Waiter;
 
@@ -29,8 +29,8 @@ pub(super) struct Task {
     waits_for: Option<Py<PyAny>>,
     /// What its next step is to raise, whatever it waited for.
     throws: Option<PyErr>,
-    /// It was cancelled while it waited for nothing, with this message.
-    must_cancel: Option<Option<Py<PyAny>>>,
+    /// It was cancelled while it waited for nothing.
+    must_cancel: Option<Cancellation>,
     /// How often it was cancelled, less how often that was taken back.
     cancels: usize,
     gathering: Option<Py<Gathering>>,
@@ -39,12 +39,12 @@ pub(super) struct Task {
 
 impl Task {
     /// A task that has not begun, whose outcome is number `index` of the whole's.
-    pub(super) fn of<'py>(
+    pub(super) fn of(
         event_loop: Py<PyAny>,
-        coroutine: Bound<'py, PyAny>,
+        coroutine: Bound<'_, PyAny>,
         gathering: Py<Gathering>,
         index: usize,
-    ) -> PyResult<Bound<'py, Self>> {
+    ) -> PyResult<Bound<'_, Self>> {
         let py = coroutine.py();
         let task = Self {
             coroutine: Some(coroutine.unbind()),
@@ -72,16 +72,16 @@ impl Task {
     /// Resumes the coroutine; in the task's context.
     fn step(slf: &Bound<'_, Self>, thrown: Option<PyErr>) -> PyResult<()> {
         let py = slf.py();
-        let (coroutine, throws, must_cancel, waited_for) = {
+        let (coroutine, instead, must_cancel, waited_for) = {
             let mut task = slf.borrow_mut();
             let coroutine = task.coroutine.as_ref().map(|coroutine| coroutine.clone_ref(py));
             (coroutine, task.throws.take(), task.must_cancel.take(), task.waits_for.take())
         };
         drop(waited_for);
         let Some(coroutine) = coroutine else { return Ok(()) };
-        let thrown = throws.or(thrown);
+        let thrown = instead.or(thrown);
         let is_cancelled = thrown.as_ref().is_some_and(|error| error.is_instance_of::<CancelledError>(py));
-        let thrown = must_cancel.filter(|_| !is_cancelled).map(cancellation).or(thrown);
+        let thrown = must_cancel.filter(|_| !is_cancelled).map(Cancellation::error).or(thrown);
 
         let event_loop = slf.as_super().borrow().event_loop(py)?;
         let swap = imported!(py, "aiotest.tasks", "swap")?;
@@ -92,7 +92,7 @@ impl Task {
         };
         swap.call1((&event_loop, before))?;
         match stepped {
-            Ok(Resumed::Suspended(awaited)) => Self::wait(slf, &event_loop, awaited.into_bound(py)),
+            Ok(Resumed::Suspended(awaited)) => Self::wait(slf, &event_loop, awaited.bind(py)),
             Ok(Resumed::Returned(value)) => Self::end(slf, Outcome::Value(value)),
             Err(error) => {
                 let value = error.clone_ref(py).into_value(py).into_any();
@@ -106,7 +106,7 @@ impl Task {
     }
 
     /// Has itself resumed when what its coroutine has yielded is done.
-    fn wait(slf: &Bound<'_, Self>, event_loop: &Py<PyAny>, awaited: Bound<'_, PyAny>) -> PyResult<()> {
+    fn wait(slf: &Bound<'_, Self>, event_loop: &Py<PyAny>, awaited: &Bound<'_, PyAny>) -> PyResult<()> {
         let py = slf.py();
         let context = slf.borrow().context.clone_ref(py);
         let step = slf.getattr(intern!(py, "_step"))?;
@@ -115,7 +115,7 @@ impl Task {
         } else {
             let keywords = PyDict::new(py);
             keywords.set_item(intern!(py, "context"), context)?;
-            let unfit = Self::unfit(slf, event_loop, &awaited)?;
+            let unfit = Self::unfit(slf, event_loop, awaited)?;
             if awaited.is_none() || unfit.is_some() {
                 slf.borrow_mut().throws = unfit.map(PyRuntimeError::new_err);
                 event_loop.bind(py).call_method(intern!(py, "call_soon"), (step,), Some(&keywords))?;
@@ -128,10 +128,10 @@ impl Task {
         let must_cancel = {
             let mut task = slf.borrow_mut();
             task.waits_for = Some(awaited.clone().unbind());
-            task.must_cancel.as_ref().map(|message| message.as_ref().map(|message| message.clone_ref(py)))
+            task.must_cancel.as_ref().map(|cancellation| cancellation.clone_ref(py))
         };
-        if let Some(message) = must_cancel
-            && Self::cancel_awaited(&awaited, message.as_ref())?
+        if let Some(Cancellation(message)) = must_cancel
+            && Self::cancel_awaited(awaited, message.as_ref())?
         {
             slf.borrow_mut().must_cancel = None;
         }
@@ -184,8 +184,8 @@ impl Task {
         imported!(py, "aiotest.tasks", "unregister")?.call1((slf,))?;
         // Cancelled while it took its last step.
         let outcome = match (outcome, must_cancel) {
-            (Outcome::Value(_), Some(message)) => {
-                Outcome::Cancelled(cancellation(message).into_value(py).into_any())
+            (Outcome::Value(_), Some(cancellation)) => {
+                Outcome::Cancelled(cancellation.error().into_value(py).into_any())
             }
             (outcome, _) => outcome,
         };
@@ -229,7 +229,7 @@ impl Task {
         {
             return Ok(true);
         }
-        slf.borrow_mut().must_cancel = Some(msg);
+        slf.borrow_mut().must_cancel = Some(Cancellation(msg));
         Ok(true)
     }
 
@@ -312,7 +312,7 @@ impl Task {
         visit.call(&self.coroutine)?;
         visit.call(&self.context)?;
         visit.call(&self.waits_for)?;
-        visit.call(self.must_cancel.as_ref().and_then(Option::as_ref))?;
+        visit.call(self.must_cancel.as_ref().and_then(|cancellation| cancellation.0.as_ref()))?;
 
         visit.call(&self.gathering)
     }

@@ -1,6 +1,7 @@
 //! The Rust half of the `aiotest` Python package: everything that happens once per request.
 //!
 //! - [`reactor`]: the HTTP engine; sockets, parsers, timeouts and counters. Knows no Python.
+//! - [`coding`]: gzip, deflate, br and zstd.
 //! - [`control`]: the runner's side of the control protocol; [`deposit`]: what it leaves behind if it dies.
 //! - [`master`]: the control port, the metrics port and the clock of a run's master.
 //! - `client`: the engine as Python's `ClientSession` sees it; `bindings`: the module `aiotest._native`.
@@ -16,6 +17,7 @@ mod bindings;
 #[cfg(feature = "python")]
 pub mod client;
 mod clock;
+pub mod coding;
 pub mod control;
 pub mod deposit;
 mod ffi;

@@ -140,8 +140,19 @@ async def _read(reader: asyncio.StreamReader) -> Seen | None:
     while (header := (await reader.readline()).decode().strip()) != "":
         name, _, value = header.partition(":")
         headers[name.lower()] = value.strip()
+    if headers.get("transfer-encoding") == "chunked":
+        return Seen(method, path, headers, await _read_chunks(reader))
     body = await reader.readexactly(int(headers.get("content-length", "0")))
     return Seen(method, path, headers, body)
+
+
+async def _read_chunks(reader: asyncio.StreamReader) -> bytes:
+    body = b""
+    while size := int(await reader.readline(), 16):
+        body += await reader.readexactly(size)
+        assert await reader.readline() == b"\r\n"
+    assert await reader.readline() == b"\r\n"
+    return body
 
 
 async def echo(seen: Seen, writer: asyncio.StreamWriter) -> None:
@@ -152,7 +163,8 @@ async def echo(seen: Seen, writer: asyncio.StreamWriter) -> None:
         "headers": seen.headers,
         "body": seen.body.decode("latin-1"),
     }
-    writer.write(reply(body=json.dumps(said).encode(), head="Content-Type: application/json\r\n"))
+    whole = reply(body=json.dumps(said).encode(), head="Content-Type: application/json\r\n")
+    writer.write(whole.partition(b"\r\n\r\n")[0] + b"\r\n\r\n" if seen.method == "HEAD" else whole)
 
 
 class Recorded:

@@ -1,7 +1,7 @@
 """What the native module's calls and sessions are given. Types only: there is no such module at run time."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any, Protocol, TypedDict, TypeVar
+from typing import Any, Literal, Protocol, TypedDict, TypeVar
 
 _T = TypeVar("_T")
 Pairs = Mapping[str, _T] | Iterable[tuple[str, _T]]
@@ -30,15 +30,30 @@ class Connector(Protocol):
     @property
     def force_close(self) -> bool: ...
 
+class Form(Protocol):
+    """Our `FormData`, and aiohttp's."""
+
+    @property
+    def is_multipart(self) -> bool: ...
+
+class File(Protocol):
+    """What can be read; a file that was opened in text mode is sent in UTF-8."""
+
+    def read(self) -> bytes | str: ...
+
 class Options(TypedDict, total=False):
     """The keywords of a call; see `ClientSession.request`."""
 
     name: str | None
     params: Pairs[Any] | str | None
-    data: bytes | bytearray | memoryview | str | Pairs[Any] | None
+    data: bytes | bytearray | memoryview | str | Pairs[Any] | Form | File | None
     json: Any
     headers: Pairs[str] | None
+    skip_auto_headers: Iterable[str] | None
     cookies: Pairs[Any] | None
+    auth: tuple[str, str] | None
+    compress: Literal["gzip", "deflate"] | bool | None
+    chunked: bool | None
     timeout: Timeout | None
     allow_redirects: bool | None
     max_redirects: int | None

@@ -6,7 +6,7 @@ blocks. Their network work happens in a thread of their own that never attaches 
 """
 
 from asyncio import AbstractEventLoop
-from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable, Sequence
 from http.cookies import SimpleCookie
 from types import TracebackType
 from typing import Any, Self, Unpack, final
@@ -294,16 +294,20 @@ class ClientSession:
         raise_for_status: bool = False,
         timeout: Timeout | None = None,
         read_bufsize: int | None = None,
+        auto_decompress: bool = True,
+        skip_auto_headers: Iterable[str] | None = None,
     ) -> Self:
         """Open no connection yet.
 
         Arguments: `base_url`, what relative URLs of calls are joined to; `connector`, whose connections are
             used in place of its own (of one of aiohttp's, `limit` and `force_close` are read, and every
             session that is given it shares them); `headers` of every call, over
-            `Accept: */*` and `User-Agent: aiotest/VERSION`; `cookies`, of `base_url` or, without one, of
+            `Accept: */*`, `Accept-Encoding: gzip, deflate, br, zstd` and `User-Agent: aiotest/VERSION`, those
+            named in `skip_auto_headers` left out; `cookies`, of `base_url` or, without one, of
             every call; `auth`, user and password for basic authentication; `timeout`, for calls that name
             none, 300 s in total unless given; `read_bufsize`, bytes of a body that are read whether or not
-            the scenario asks, 65,536 unless given.
+            the scenario asks, 65,536 unless given; `auto_decompress`, whether a body is given to the scenario
+            as it was before its `Content-Encoding`. It is decoded when it is read.
         Raises: `InvalidURL` for a base URL that is not absolute; `TypeError` naming an argument that is
             unknown.
         """
@@ -321,10 +325,13 @@ class ClientSession:
         """Prepare a call, which starts when it is first awaited.
 
         Options: `name`, the name that statistics use, the URL's path unless given; `params`, added to the
-            query; one of `data` (bytes, str, or what is sent as a form) and `json`; `headers`, replacing
-            the session's of the same name; `cookies`, beside the session's; `timeout`, a `ClientTimeout`
-            or seconds in total; `allow_redirects` (true unless given), at most `max_redirects` (10);
-            `raise_for_status`, so that a status of 400 or more raises.
+            query; one of `data` (bytes, str, a mapping, pairs or a `FormData`, sent as a form, in parts where
+            there is a file in it, or a file, read at once) and `json`; `compress`, `gzip`, `deflate` or true
+            for deflate, which also sends the body chunked; `chunked`, without a `Content-Length`; `headers`,
+            replacing the session's of the same name; `skip_auto_headers`, names of headers that are sent only
+            if the scenario gives them; `auth`, user and password; `cookies`, beside the session's; `timeout`,
+            a `ClientTimeout` or seconds in total; `allow_redirects` (true unless given), at most
+            `max_redirects` (10); `raise_for_status`, so that a status of 400 or more raises.
         Raises: `InvalidURL` for a relative URL without a base URL, or a scheme that is not http or https;
             `TypeError` naming an argument that is unknown or has a wrong type; `RuntimeError` on a closed
             session.

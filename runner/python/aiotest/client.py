@@ -23,12 +23,14 @@ from yarl import URL
 
 from aiotest import events, runners
 from aiotest._native import Call, ClientSession, ClientTimeout, CookieJar, Response, TCPConnector
+from aiotest.forms import FormData
 
 __all__ = [
     "Call",
     "ClientSession",
     "ClientTimeout",
     "CookieJar",
+    "FormData",
     "RequestInfo",
     "Response",
     "TCPConnector",
@@ -61,7 +63,11 @@ def _version() -> str:
         return "0"
 
 
-_DEFAULT_HEADERS = (("Accept", "*/*"), ("User-Agent", f"aiotest/{_version()}"))
+_DEFAULT_HEADERS = (
+    ("Accept", "*/*"),
+    ("Accept-Encoding", "gzip, deflate, br, zstd"),
+    ("User-Agent", f"aiotest/{_version()}"),
+)
 _dumps = json.dumps  # the one whose bytes are known; a scenario may put another in its place
 _notifications: set[asyncio.Task[None]] = set()
 _connectors: WeakKeyDictionary[Any, TCPConnector] = WeakKeyDictionary()
@@ -69,26 +75,41 @@ _connectors: WeakKeyDictionary[Any, TCPConnector] = WeakKeyDictionary()
 
 
 def _session_headers(
-    given: Mapping[str, str] | Iterable[tuple[str, str]] | None, auth: tuple[str, str] | None, closes: bool
+    given: Mapping[str, str] | Iterable[tuple[str, str]] | None,
+    auth: tuple[str, str] | None,
+    skipped: list[str],
+    closes: bool,
 ) -> CIMultiDict[str]:
-    """A session's headers: the defaults under what the scenario gave. `closes`: no connection is used
-    twice.
+    """A session's headers: the defaults, but for the `skipped` ones, under what the scenario gave. `closes`:
+    no connection is used twice.
     """
     headers = CIMultiDict(given or ())
     if closes:
         # The server closes first, so that it has the closed connections to remember, and not this machine's
         # local ports.
         headers.setdefault("Connection", "close")
+    without = {name.lower() for name in skipped}
     for name, value in _DEFAULT_HEADERS:
-        headers.setdefault(name, value)
+        if name.lower() not in without:
+            headers.setdefault(name, value)
     if auth is not None:
-        try:
-            user, password = auth[:2]
-            credentials = base64.b64encode(f"{user}:{password}".encode()).decode()
-        except (TypeError, ValueError):
-            raise TypeError(f"auth must be a pair of user and password, not {type(auth).__name__}") from None
-        headers["Authorization"] = f"Basic {credentials}"
+        headers["Authorization"] = _authorization(auth)
     return headers
+
+
+def _authorization(auth: Any) -> str:
+    """The header's value for a pair of user and password, or for aiohttp's `BasicAuth`, which names its
+    encoding.
+    """
+    if callable(encode := getattr(auth, "encode", None)) and not isinstance(auth, str):
+        return str(encode())
+    try:
+        user, password = auth[:2] if isinstance(auth, tuple | list) else ()
+        if ":" in user:
+            raise ValueError("auth: a user's name cannot have a `:` in it")
+        return f"Basic {base64.b64encode(f'{user}:{password}'.encode()).decode()}"
+    except TypeError:
+        raise TypeError(f"auth must be a pair of user and password, not {type(auth).__name__}") from None
 
 
 def _connector(given: Any) -> TCPConnector:

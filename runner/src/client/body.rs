@@ -37,8 +37,9 @@ fn load(slf: &Bound<'_, Response>) -> PyResult<Option<Py<PyAny>>> {
             return Err(errors::closed(py));
         }
         if let Some(early) = response.early.take() {
-            response.keep_whole(early);
-            return Ok(None);
+            let kept = response.keep_whole(early);
+            drop(response);
+            return kept.map(|()| None).map_err(|error| errors::of_coding(py, error));
         }
         response.exchange.clone()
     };
@@ -54,8 +55,9 @@ fn load(slf: &Bound<'_, Response>) -> PyResult<Option<Py<PyAny>>> {
     };
     let mut response = slf.borrow_mut();
     if failure.is_none() && !aborted {
-        response.keep_whole(bytes);
-        return Ok(None);
+        let kept = response.keep_whole(bytes);
+        drop(response);
+        return kept.map(|()| None).map_err(|error| errors::of_coding(py, error));
     }
     response.ended = true;
     let (asked, head) = (response.asked.clone(), response.head.clone());
@@ -64,7 +66,8 @@ fn load(slf: &Bound<'_, Response>) -> PyResult<Option<Py<PyAny>>> {
         .map_or_else(|| errors::closed(py), |failure| errors::of_failure(py, &failure, &asked, Some(&head))))
 }
 
-/// The next piece of at most `size` bytes is put behind `pending`. `Some`: wait. At the end nothing is put there.
+/// The next piece, of at most `size` bytes as they came, is put behind `pending`. `Some`: wait. What is decoded may still be
+/// nothing; at the end `whole` is there.
 fn pull(slf: &Bound<'_, Response>, size: usize) -> PyResult<Option<Py<PyAny>>> {
     let py = slf.py();
     let exchange = {
@@ -76,8 +79,9 @@ fn pull(slf: &Bound<'_, Response>, size: usize) -> PyResult<Option<Py<PyAny>>> {
             return Err(errors::closed(py));
         }
         if let Some(early) = response.early.take().filter(|early| !early.is_empty()) {
-            response.pending.extend_from_slice(&early);
-            return Ok(None);
+            let taken = response.take_in(&early);
+            drop(response);
+            return taken.map(|()| None).map_err(|error| errors::of_coding(py, error));
         }
         response.exchange.clone()
     };
@@ -92,13 +96,16 @@ fn pull(slf: &Bound<'_, Response>, size: usize) -> PyResult<Option<Py<PyAny>>> {
     };
     let mut response = slf.borrow_mut();
     if !bytes.is_empty() {
-        response.pending.extend_from_slice(&bytes);
-        return Ok(None);
+        let taken = response.take_in(&bytes);
+        drop(response);
+        return taken.map(|()| None).map_err(|error| errors::of_coding(py, error));
     }
     response.ended = true;
     if failure.is_none() && !aborted {
+        let finished = response.finish();
         response.whole = Some(Bytes::new());
-        return Ok(None);
+        drop(response);
+        return finished.map(|()| None).map_err(|error| errors::of_coding(py, error));
     }
     let (asked, head) = (response.asked.clone(), response.head.clone());
     drop(response);
@@ -226,10 +233,10 @@ fn decode<'py>(
 
 /// At most `size` bytes as soon as there are some; nothing at the end.
 pub(super) fn chunk(slf: &Bound<'_, Response>, size: usize) -> PyResult<Piece> {
-    if slf.borrow().pending.is_empty()
-        && let Some(waiter) = pull(slf, size)?
-    {
-        return Ok(Piece::Wait(waiter));
+    while slf.borrow().pending.is_empty() && slf.borrow().whole.is_none() {
+        if let Some(waiter) = pull(slf, size)? {
+            return Ok(Piece::Wait(waiter));
+        }
     }
     let mut response = slf.borrow_mut();
     let size = size.min(response.pending.len());

@@ -25,7 +25,16 @@ use crate::reactor::{Leave, Reply, Verdict, Wake};
 pub(super) struct Prepared {
     pub(super) request: Request,
     pub(super) scope: Option<Arc<Scope>>,
-    pub(super) raise_for_status: bool,
+    pub(super) manner: Manner,
+}
+
+/// How the reply is given to the scenario.
+#[derive(Clone, Copy)]
+pub(super) struct Manner {
+    /// A status of 400 or more raises.
+    pub(super) raises_for_status: bool,
+    /// Whatever its Content-Encoding was.
+    pub(super) decodes: bool,
 }
 
 enum State {
@@ -33,7 +42,7 @@ enum State {
     /// Waits for the head of the reply.
     Waiting {
         exchange: Arc<Exchange>,
-        raise_for_status: bool,
+        manner: Manner,
     },
     /// There is no reply to enter the block with: the record and its handlers, then the exception.
     Failing(Leaving),
@@ -67,22 +76,22 @@ impl Call {
         let state = std::mem::replace(&mut slf.borrow_mut().state, State::Over);
         match state {
             State::Fresh(prepared) => {
-                let Prepared { request, scope, raise_for_status } = *prepared;
+                let Prepared { request, scope, manner } = *prepared;
                 let (exchange, reply) = Exchange::start(py, request, scope)?;
                 if let Some(reply) = reply {
-                    return Self::replied(slf, &exchange, reply, raise_for_status);
+                    return Self::replied(slf, &exchange, reply, manner);
                 }
                 let waiter = driver::suspend(py, exchange.id, Wake::Head)?;
-                slf.borrow_mut().state = State::Waiting { exchange, raise_for_status };
+                slf.borrow_mut().state = State::Waiting { exchange, manner };
                 Ok(Resumed::Suspended(waiter))
             }
-            State::Waiting { exchange, raise_for_status } => {
+            State::Waiting { exchange, manner } => {
                 let reply = engine().lock().take_reply(exchange.id);
                 if let Some(reply) = reply {
-                    return Self::replied(slf, &exchange, reply, raise_for_status);
+                    return Self::replied(slf, &exchange, reply, manner);
                 }
                 let waiter = driver::suspend(py, exchange.id, Wake::Head)?;
-                slf.borrow_mut().state = State::Waiting { exchange, raise_for_status };
+                slf.borrow_mut().state = State::Waiting { exchange, manner };
                 Ok(Resumed::Suspended(waiter))
             }
             State::Failing(leaving) => Self::keep(slf, leaving.resume(py)),
@@ -99,7 +108,7 @@ impl Call {
         slf: &Bound<'_, Self>,
         exchange: &Arc<Exchange>,
         reply: Reply,
-        raise_for_status: bool,
+        manner: Manner,
     ) -> PyResult<Resumed> {
         let py = slf.py();
         let Some(head) = reply.head else {
@@ -119,10 +128,12 @@ impl Call {
         {
             session.borrow_mut(py).lend(exchange);
         }
-        let received = Received { head, history: reply.history, body: reply.body };
+        let received = Received { head, history: reply.history, body: reply.body, decodes: manner.decodes };
         let response = Response::new(Arc::clone(exchange), session, received, asked, block);
         let response = Py::new(py, response)?;
-        if raise_for_status && let Some(error) = Response::status_error(response.bind(py)) {
+        if manner.raises_for_status
+            && let Some(error) = Response::status_error(response.bind(py))
+        {
             response.borrow_mut(py).give_up();
             exchange.leave(py, Leave::Block(Verdict::ByStatus));
             return Self::fail(slf, exchange, error);

@@ -8,6 +8,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
+use crate::coding::CodingError;
 use crate::reactor::Abort;
 use crate::reactor::failure::{Failure, FailureKind};
 use crate::reactor::request::{HeaderBlock, Target};
@@ -60,6 +61,13 @@ pub(super) fn of_status(py: Python<'_>, head: &Head, asked: &Asked, headers: &Bo
 pub(super) fn closed(py: Python<'_>) -> PyErr {
     let made = imported!(py, "aiotest.exception", "ClientConnectionError")
         .and_then(|class| class.call1(("Connection closed",)));
+    made.map_or_else(|error| error, PyErr::from_value)
+}
+
+/// The body is not what its Content-Encoding says.
+pub(super) fn of_coding(py: Python<'_>, error: CodingError) -> PyErr {
+    let made = imported!(py, "aiotest.exception", "ClientPayloadError")
+        .and_then(|class| class.call1((error.to_string(),)));
     made.map_or_else(|error| error, PyErr::from_value)
 }
 

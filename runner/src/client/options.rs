@@ -6,6 +6,7 @@ use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
 
+use super::payload::Compress;
 use super::timeout;
 use crate::reactor::request::Timeouts;
 
@@ -21,6 +22,11 @@ pub(super) struct Options<'py> {
     pub(super) json: Option<Bound<'py, PyAny>>,
     pub(super) headers: Option<Bound<'py, PyAny>>,
     pub(super) cookies: Option<Bound<'py, PyAny>>,
+    pub(super) auth: Option<Bound<'py, PyAny>>,
+    /// Names of headers that are not to be sent unless the scenario gave them.
+    pub(super) skipped: Vec<String>,
+    pub(super) compress: Option<Compress>,
+    pub(super) chunked: bool,
     pub(super) timeouts: Option<Timeouts>,
     allow_redirects: Option<bool>,
     max_redirects: Option<u32>,
@@ -56,6 +62,10 @@ impl<'py> Options<'py> {
             "json" => self.json = Some(value),
             "headers" => self.headers = Some(value),
             "cookies" => self.cookies = Some(value),
+            "auth" => self.auth = Some(value),
+            "skip_auto_headers" => self.skipped = names(&value)?,
+            "compress" => self.compress = Compress::named(&value)?,
+            "chunked" => self.chunked = value.is_truthy()?,
             "timeout" => self.timeouts = Some(timeout::limits(&value)?),
             "allow_redirects" => self.allow_redirects = Some(value.is_truthy()?),
             "max_redirects" => self.max_redirects = Some(value.extract()?),
@@ -75,14 +85,29 @@ impl<'py> Options<'py> {
     }
 }
 
+/// Names of headers.
+pub(super) fn names(given: &Bound<'_, PyAny>) -> PyResult<Vec<String>> {
+    let wrong =
+        || PyTypeError::new_err("skip_auto_headers must be names of headers, such as [\"User-Agent\"]");
+    if given.is_instance_of::<PyString>() {
+        return Err(wrong());
+    }
+    let names = given.try_iter().map_err(|_| wrong())?;
+    names.map(|name| Ok(name?.str()?.to_cow()?.into_owned())).collect()
+}
+
 fn known(keyword: &str) -> PyResult<()> {
-    const KNOWN: [&str; 10] = [
+    const KNOWN: [&str; 14] = [
         "name",
         "params",
         "data",
         "json",
         "headers",
+        "skip_auto_headers",
         "cookies",
+        "auth",
+        "compress",
+        "chunked",
         "timeout",
         "allow_redirects",
         "max_redirects",

@@ -1,31 +1,119 @@
 //! What a call sends: headers, cookies and the body, from what Python gives.
 
 use std::borrow::Cow;
+use std::io::{self, Write};
 
 use bytes::Bytes;
+use flate2::Compression;
+use flate2::write::{GzEncoder, ZlibEncoder};
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyByteArray, PyBytes, PyDict, PyMemoryView, PyString};
+use pyo3::types::{PyByteArray, PyBytes, PyInt, PyList, PyMemoryView, PyString, PyTuple};
 
 use super::json_encode;
 use super::target::pairs;
 use crate::reactor::request::{HeaderBlock, HeaderError};
 
-/// A body and what kind it is.
+/// A body and what is said of it.
 pub(super) struct Payload {
     pub(super) body: Bytes,
-    pub(super) content_type: &'static str,
+    pub(super) content_type: Cow<'static, str>,
+    /// Further headers, each unless the scenario gives one of that name.
+    further: Vec<(&'static str, Cow<'static, str>)>,
 }
 
 impl Payload {
-    /// `block` with the body's type, unless it names one itself.
-    pub(super) fn typed(&self, block: &HeaderBlock) -> PyResult<HeaderBlock> {
+    const fn of(body: Bytes, content_type: &'static str) -> Self {
+        Self { body, content_type: Cow::Borrowed(content_type), further: Vec::new() }
+    }
+
+    /// Whether its type is all that is said of it, and one that many bodies have.
+    pub(super) fn is_plain(&self) -> bool {
+        self.further.is_empty() && matches!(self.content_type, Cow::Borrowed(_))
+    }
+
+    /// `block` with the body's headers, but for those that it has itself, and the `skipped` ones.
+    pub(super) fn typed(&self, block: &HeaderBlock, skipped: &[String]) -> PyResult<HeaderBlock> {
         let mut block = block.clone();
-        if !block.contains("content-type") {
-            let pushed = block.push("Content-Type", self.content_type.as_bytes());
-            pushed.map_err(|error| header_error(&error))?;
+        let is_skipped = |name: &str| skipped.iter().any(|skipped| skipped.eq_ignore_ascii_case(name));
+        let no_length = Cow::Borrowed("0");
+        let headers = std::iter::once(("Content-Type", &self.content_type));
+        // Where there is one, its length is told when it is sent.
+        let headers = headers.chain(self.body.is_empty().then_some(("Content-Length", &no_length)));
+        for (name, value) in headers.chain(self.further.iter().map(|(name, value)| (*name, value))) {
+            if !block.contains(name) && !is_skipped(name) {
+                block.push(name, value.as_bytes()).map_err(|error| header_error(&error))?;
+            }
         }
         Ok(block)
+    }
+
+    /// The body compressed, unless there is none.
+    pub(super) fn compressed(mut self, compress: Compress) -> PyResult<Self> {
+        if self.body.is_empty() {
+            return Ok(self);
+        }
+        self.body = match compress {
+            Compress::Gzip => {
+                encoded(GzEncoder::new(Vec::new(), Compression::default()), &self.body, GzEncoder::finish)?
+            }
+            Compress::Deflate => encoded(
+                ZlibEncoder::new(Vec::new(), Compression::default()),
+                &self.body,
+                ZlibEncoder::finish,
+            )?,
+        };
+        self.further.push(("Content-Encoding", Cow::Borrowed(compress.name())));
+        Ok(self)
+    }
+
+    /// The body as one chunk.
+    pub(super) fn chunked(mut self) -> Self {
+        let mut body = Vec::with_capacity(self.body.len() + 32);
+        if !self.body.is_empty() {
+            body.extend_from_slice(format!("{:x}\r\n", self.body.len()).as_bytes());
+            body.extend_from_slice(&self.body);
+            body.extend_from_slice(b"\r\n");
+        }
+        body.extend_from_slice(b"0\r\n\r\n");
+        self.body = body.into();
+        self.further.push(("Transfer-Encoding", Cow::Borrowed("chunked")));
+        self
+    }
+}
+
+fn encoded<E: Write>(mut encoder: E, body: &[u8], finish: fn(E) -> io::Result<Vec<u8>>) -> PyResult<Bytes> {
+    encoder.write_all(body)?;
+    Ok(finish(encoder)?.into())
+}
+
+/// How a body is compressed.
+#[derive(Clone, Copy)]
+pub(super) enum Compress {
+    Gzip,
+    Deflate,
+}
+
+impl Compress {
+    /// What `compress=…` says: a name, or true for deflate. `None`: not at all.
+    pub(super) fn named(value: &Bound<'_, PyAny>) -> PyResult<Option<Self>> {
+        let Ok(name) = value.cast::<PyString>() else {
+            return Ok(value.is_truthy()?.then_some(Self::Deflate));
+        };
+        match &*name.to_cow()? {
+            "gzip" => Ok(Some(Self::Gzip)),
+            "deflate" => Ok(Some(Self::Deflate)),
+            other => Err(PyValueError::new_err(format!(
+                "compress must be `gzip`, `deflate` or a bool, not `{other}`"
+            ))),
+        }
+    }
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Gzip => "gzip",
+            Self::Deflate => "deflate",
+        }
     }
 }
 
@@ -36,27 +124,55 @@ pub(super) fn of_data(data: &Bound<'_, PyAny>) -> PyResult<Payload> {
     }
     if let Ok(text) = data.cast::<PyString>() {
         let body = Bytes::copy_from_slice(text.to_cow()?.as_bytes());
-        return Ok(Payload { body, content_type: "text/plain; charset=utf-8" });
+        return Ok(Payload::of(body, "text/plain; charset=utf-8"));
     }
     if data.is_instance_of::<PyByteArray>() || data.is_instance_of::<PyMemoryView>() {
         let bytes = data.py().get_type::<PyBytes>().call1((data,))?.cast_into::<PyBytes>()?;
         return Ok(binary(bytes.as_bytes()));
     }
-    let listed =
-        data.is_instance_of::<pyo3::types::PyList>() || data.is_instance_of::<pyo3::types::PyTuple>();
-    if listed || data.is_instance_of::<PyDict>() || data.hasattr("items")? {
+    if (data.is_instance_of::<PyList>() || data.is_instance_of::<PyTuple>() || data.hasattr("items")?)
+        && !has_parts(data)?
+    {
         let form =
             url::form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs("data", data)?).finish();
-        return Ok(Payload { body: form.into(), content_type: "application/x-www-form-urlencoded" });
+        return Ok(Payload::of(form.into(), "application/x-www-form-urlencoded"));
     }
-    let kind = data.get_type().name()?;
-    Err(PyTypeError::new_err(format!(
-        "data must be bytes, str, a mapping or a sequence of pairs; {kind} is not supported"
-    )))
+    let encode = imported!(data.py(), "aiotest.forms", "encode")?;
+    let (body, kind, disposition) =
+        encode.call1((data,))?.extract::<(Bound<'_, PyBytes>, String, Option<String>)>()?;
+    let further = disposition.map(|value| ("Content-Disposition", Cow::Owned(value)));
+    Ok(Payload {
+        body: Bytes::copy_from_slice(body.as_bytes()),
+        content_type: Cow::Owned(kind),
+        further: further.into_iter().collect(),
+    })
+}
+
+/// No body where one is expected.
+pub(super) const fn none() -> Payload {
+    Payload::of(Bytes::new(), "application/octet-stream")
+}
+
+/// Whether a form has files or bytes in it, so that it is sent in parts.
+fn has_parts(data: &Bound<'_, PyAny>) -> PyResult<bool> {
+    let items = match data.getattr_opt("items")? {
+        Some(items) => items.call0()?,
+        None => data.clone(),
+    };
+    for item in items.try_iter()? {
+        let Ok((_, value)) = item?.extract::<(Bound<'_, PyAny>, Bound<'_, PyAny>)>() else {
+            return Ok(false);
+        };
+        let plain = value.is_instance_of::<PyString>() || value.is_instance_of::<PyInt>();
+        if !plain && (value.is_instance_of::<PyBytes>() || value.hasattr("read")?) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 fn binary(bytes: &[u8]) -> Payload {
-    Payload { body: Bytes::copy_from_slice(bytes), content_type: "application/octet-stream" }
+    Payload::of(Bytes::copy_from_slice(bytes), "application/octet-stream")
 }
 
 /// The body of `json=…`, by the session's `json_serialize`.
@@ -65,7 +181,7 @@ pub(super) fn of_json(serialize: &Bound<'_, PyAny>, value: &Bound<'_, PyAny>) ->
         Some(body) => body,
         None => serialized(&serialize.call1((value,))?)?,
     };
-    Ok(Payload { body, content_type: "application/json" })
+    Ok(Payload::of(body, "application/json"))
 }
 
 /// What `json.dumps` would give, if it is what serialises.

@@ -15,6 +15,8 @@ use super::leaving::{Leaving, Outcome};
 use super::session::ClientSession;
 use super::step::{Step, Want};
 use super::{notify, verdict};
+use crate::coding::{Coding, CodingError, Decoder};
+use crate::reactor::MAX_BODY;
 use crate::reactor::response::Head;
 use crate::reactor::{Abort, Leave, Verdict};
 
@@ -36,8 +38,9 @@ pub(super) struct Response {
     pub(super) early: Option<Bytes>,
     pub(super) whole: Option<Bytes>,
     pub(super) whole_object: Option<Py<PyBytes>>,
-    /// Taken from the reactor, but not by the scenario.
+    /// Taken from the reactor and decoded, but not taken by the scenario.
     pub(super) pending: BytesMut,
+    decoder: Option<Decoder>,
     headers: Option<Py<PyAny>>,
     url: Option<Py<PyAny>>,
     cookies: Option<Py<PyAny>>,
@@ -49,6 +52,7 @@ pub(super) struct Received {
     pub(super) history: Vec<Arc<Head>>,
     /// The whole body, if it came with the head.
     pub(super) body: Option<Bytes>,
+    pub(super) decodes: bool,
 }
 
 impl Response {
@@ -59,6 +63,8 @@ impl Response {
         asked: Asked,
         block: bool,
     ) -> Self {
+        let coding = received.head.header("content-encoding").filter(|_| received.decodes);
+        let decoder = coding.and_then(Coding::named).map(|coding| Decoder::new(coding, MAX_BODY));
         Self {
             exchange,
             session,
@@ -72,6 +78,7 @@ impl Response {
             whole: None,
             whole_object: None,
             pending: BytesMut::new(),
+            decoder,
             headers: None,
             url: None,
             cookies: None,
@@ -79,10 +86,32 @@ impl Response {
     }
 
     /// Keeps what was left of the body, behind what was streamed of it.
-    pub(super) fn keep_whole(&mut self, rest: Bytes) {
+    pub(super) fn keep_whole(&mut self, rest: Bytes) -> Result<(), CodingError> {
+        self.ended = true;
+        if self.decoder.is_some() {
+            self.take_in(&rest)?;
+            self.finish()?;
+            self.whole = Some(self.pending.split().freeze());
+            return Ok(());
+        }
         let streamed = self.pending.split();
         self.whole = Some(if streamed.is_empty() { rest } else { [streamed.freeze(), rest].concat().into() });
+        Ok(())
+    }
+
+    /// What has come of the body is put behind what is pending.
+    pub(super) fn take_in(&mut self, bytes: &[u8]) -> Result<(), CodingError> {
+        if let Some(decoder) = &mut self.decoder {
+            return decoder.feed(bytes, &mut self.pending);
+        }
+        self.pending.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    /// Nothing more will come.
+    pub(super) fn finish(&mut self) -> Result<(), CodingError> {
         self.ended = true;
+        self.decoder.take().map_or(Ok(()), |mut decoder| decoder.finish(&mut self.pending))
     }
 
     /// The call ends without this object.
@@ -96,7 +125,7 @@ impl Response {
         let value = String::from_utf8_lossy(value);
         value.split(';').skip(1).find_map(|parameter| {
             let (name, value) = parameter.split_once('=')?;
-            name.trim().eq_ignore_ascii_case("charset").then(|| value.trim().trim_matches('"').to_lowercase())
+            name.trim().eq_ignore_ascii_case("charset").then(|| value.trim().trim_matches('"').to_owned())
         })
     }
 
@@ -227,7 +256,8 @@ impl Response {
     fn content_type(&self) -> String {
         let value = self.head.header("content-type").map(String::from_utf8_lossy).unwrap_or_default();
         let media = value.split(';').next().unwrap_or_default().trim().to_lowercase();
-        if media.is_empty() { "application/octet-stream".to_owned() } else { media }
+        let is_type = media.split('/').count() == 2;
+        if is_type { media } else { "application/octet-stream".to_owned() }
     }
 
     #[getter]
@@ -244,7 +274,7 @@ impl Response {
             (response.exchange.clone(), response.history.clone(), response.asked.clone())
         };
         let hops = hops.into_iter().map(|head| {
-            let received = Received { head, history: Vec::new(), body: None };
+            let received = Received { head, history: Vec::new(), body: None, decodes: false };
             let mut hop = Self::new(exchange.clone(), None, received, asked.clone(), true);
             hop.give_up();
             Py::new(py, hop)

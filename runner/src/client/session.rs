@@ -1,5 +1,6 @@
 //! `ClientSession`: a user's cookies, headers and connections (its own, or a connector's); each method makes a [`Call`].
 
+use std::borrow::Cow;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError, Weak};
 
 use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
@@ -9,11 +10,11 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyDict;
 
-use super::call::{Call, Prepared};
+use super::call::{Call, Manner, Prepared};
 use super::connector::TcpConnector;
 use super::cookies::{self, CookieJar};
 use super::exchange::Exchange;
-use super::options::Options;
+use super::options::{self, Options};
 use super::payload::{self, Payload};
 use super::scope::{Scope, UserScope};
 use super::step::Step;
@@ -45,11 +46,11 @@ pub(super) struct ClientSession {
     version: u64,
     block: Arc<HeaderBlock>,
     /// `block` with the type of the last body that was sent: users send bodies of one type.
-    typed_block: Mutex<Option<(&'static str, Arc<HeaderBlock>)>>,
+    typed_block: Mutex<Option<(Cow<'static, str>, Arc<HeaderBlock>)>>,
     /// Cookies of every call, where there is no base URL to keep them for.
     cookies: Option<String>,
     timeouts: Timeouts,
-    raise_for_status: bool,
+    manner: Manner,
     json_serialize: Option<Py<PyAny>>,
     read_ahead: usize,
     /// Replies of the plain form that may not have been released yet.
@@ -74,17 +75,29 @@ impl ClientSession {
             return Err(PyRuntimeError::new_err("Connector is closed"));
         }
         let target = session.targets.target(url, options.params.as_ref())?;
-        let payload = match (&options.data, &options.json, &session.json_serialize) {
+        let payload: Option<Payload> = match (&options.data, &options.json, &session.json_serialize) {
             (Some(data), _, _) => Some(payload::of_data(data)?),
             (None, Some(json), Some(serialize)) => Some(payload::of_json(serialize.bind(py), json)?),
             _ => None,
+        };
+        // As aiohttp does it, nobody knows how long a compressed body is before it is sent.
+        let chunked = options.chunked || options.compress.is_some();
+        let payload = match (payload, options.compress) {
+            (Some(payload), Some(compress)) => Some(payload.compressed(compress)?),
+            (payload, _) => payload,
+        };
+        let payload = match payload {
+            Some(payload) if chunked => Some(payload.chunked()),
+            // As aiohttp's: servers may ask for a type where they expect a body.
+            None if matches!(&*method.name, "POST" | "PUT" | "PATCH") => Some(payload::none()),
+            payload => payload,
         };
         let request = Request {
             session: session.id,
             method: Arc::clone(&method.name),
             target,
             name: options.name.clone(),
-            headers: session.headers_of(&options, payload.as_ref())?,
+            headers: session.headers_of(py, &options, payload.as_ref())?,
             cookies: session.cookies_of(&options)?,
             body: payload.map(|payload| payload.body).unwrap_or_default(),
             redirects: options.redirects(method.follows),
@@ -92,32 +105,61 @@ impl ClientSession {
             read_ahead: session.read_ahead,
             late: intended::lateness(py)?,
         };
-        let raise_for_status = options.raise_for_status.unwrap_or(session.raise_for_status);
+        let manner = Manner {
+            raises_for_status: options.raise_for_status.unwrap_or(session.manner.raises_for_status),
+            ..session.manner
+        };
         let scope = match &session.scope {
             Some(scope) => Some(Arc::clone(scope)),
             None => current_scope(py)?,
         };
         drop(session);
-        Ok(Call::new(slf.clone().unbind(), Prepared { request, scope, raise_for_status }))
+        Ok(Call::new(slf.clone().unbind(), Prepared { request, scope, manner }))
     }
 
-    fn headers_of(&self, options: &Options<'_>, payload: Option<&Payload>) -> PyResult<Arc<HeaderBlock>> {
-        match (&options.headers, payload) {
-            (Some(headers), payload) => {
-                let block = payload::add_headers(&self.block, headers)?;
-                payload.map_or(Ok(block.clone()), |payload| payload.typed(&block)).map(Arc::new)
+    fn headers_of(
+        &self,
+        py: Python<'_>,
+        options: &Options<'_>,
+        payload: Option<&Payload>,
+    ) -> PyResult<Arc<HeaderBlock>> {
+        if let (None, None, [], Some(payload)) =
+            (&options.headers, &options.auth, &options.skipped[..], payload)
+            && payload.is_plain()
+        {
+            let mut known = self.typed_block.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some((_, block)) = known.as_ref().filter(|(kind, _)| *kind == payload.content_type) {
+                return Ok(Arc::clone(block));
             }
-            (None, None) => Ok(Arc::clone(&self.block)),
-            (None, Some(payload)) => {
-                let mut known = self.typed_block.lock().unwrap_or_else(PoisonError::into_inner);
-                if let Some((_, block)) = known.as_ref().filter(|(kind, _)| *kind == payload.content_type) {
-                    return Ok(Arc::clone(block));
-                }
-                let block = Arc::new(payload.typed(&self.block)?);
-                *known = Some((payload.content_type, Arc::clone(&block)));
-                Ok(block)
-            }
+            let block = Arc::new(payload.typed(&self.block, &[])?);
+            *known = Some((payload.content_type.clone(), Arc::clone(&block)));
+            return Ok(block);
         }
+        let mut block = Cow::Borrowed(&*self.block);
+        if !options.skipped.is_empty() {
+            block = Cow::Owned(block.without_defaults(&options.skipped, &*default_block(py)?));
+        }
+        if let Some(headers) = &options.headers {
+            block = Cow::Owned(payload::add_headers(&block, headers)?);
+        }
+        if let Some(auth) = &options.auth {
+            let own = options.headers.as_ref().map(|own| payload::add_headers(&HeaderBlock::default(), own));
+            if own.transpose()?.is_some_and(|own| own.contains("authorization")) {
+                return Err(PyValueError::new_err(
+                    "a call takes either auth or a header named Authorization",
+                ));
+            }
+            let given =
+                [("Authorization", imported!(py, "aiotest.client", "_authorization")?.call1((auth,))?)];
+            block = Cow::Owned(payload::add_headers(&block, &given.into_pyobject(py)?.into_any())?);
+        }
+        if let Some(payload) = payload {
+            block = Cow::Owned(payload.typed(&block, &options.skipped)?);
+        }
+        Ok(match block {
+            Cow::Borrowed(_) => Arc::clone(&self.block),
+            Cow::Owned(block) => Arc::new(block),
+        })
     }
 
     fn cookies_of(&self, options: &Options<'_>) -> PyResult<Option<String>> {
@@ -201,16 +243,17 @@ fn session_headers<'py>(
     py: Python<'py>,
     given: Option<&Bound<'py, PyAny>>,
     auth: Option<&Bound<'py, PyAny>>,
+    skipped: Vec<String>,
     closes: bool,
 ) -> PyResult<Bound<'py, PyAny>> {
-    imported!(py, "aiotest.client", "_session_headers")?.call1((given, auth, closes))
+    imported!(py, "aiotest.client", "_session_headers")?.call1((given, auth, skipped, closes))
 }
 
 /// The headers of every session that was given none.
 fn default_block(py: Python<'_>) -> PyResult<Arc<HeaderBlock>> {
     static BLOCK: PyOnceLock<Arc<HeaderBlock>> = PyOnceLock::new();
     let block = BLOCK.get_or_try_init(py, || {
-        let headers = session_headers(py, None, None, false)?;
+        let headers = session_headers(py, None, None, Vec::new(), false)?;
         payload::add_headers(&HeaderBlock::default(), &headers).map(Arc::new)
     });
     block.map(Arc::clone)
@@ -243,7 +286,7 @@ methods! {
 impl ClientSession {
     #[new]
     #[pyo3(signature = (base_url=None, *, connector=None, headers=None, cookies=None, auth=None, json_serialize=None,
-        raise_for_status=false, timeout=None, read_bufsize=None, **others))]
+        raise_for_status=false, timeout=None, read_bufsize=None, auto_decompress=true, skip_auto_headers=None, **others))]
     #[expect(clippy::too_many_arguments, reason = "the keywords of aiohttp's ClientSession")]
     fn new(
         py: Python<'_>,
@@ -256,6 +299,8 @@ impl ClientSession {
         raise_for_status: bool,
         timeout: Option<&Bound<'_, PyAny>>,
         read_bufsize: Option<usize>,
+        auto_decompress: bool,
+        skip_auto_headers: Option<&Bound<'_, PyAny>>,
         others: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Self> {
         if let Some((keyword, _)) = others.and_then(|others| others.iter().next()) {
@@ -270,8 +315,9 @@ impl ClientSession {
         let timeouts = timeout.map(timeout::limits).transpose()?.unwrap_or_default();
         let connector = connector.map(connector_of).transpose()?;
         let closes = connector.as_ref().is_some_and(|connector| connector.get().force_close());
-        let headers = if headers.is_some() || auth.is_some() || closes {
-            Some(session_headers(py, headers, auth, closes)?.unbind())
+        let skipped = skip_auto_headers.map(options::names).transpose()?.unwrap_or_default();
+        let headers = if headers.is_some() || auth.is_some() || closes || !skipped.is_empty() {
+            Some(session_headers(py, headers, auth, skipped, closes)?.unbind())
         } else {
             None
         };
@@ -301,7 +347,7 @@ impl ClientSession {
             typed_block: Mutex::default(),
             headers,
             timeouts,
-            raise_for_status,
+            manner: Manner { raises_for_status: raise_for_status, decodes: auto_decompress },
             json_serialize: Some(json_serialize),
             read_ahead: read_bufsize.unwrap_or(READ_AHEAD),
             lent: Vec::new(),
@@ -406,7 +452,7 @@ impl ClientSession {
         if let Some(headers) = &slf.borrow().headers {
             return Ok(headers.bind(py).clone());
         }
-        let headers = session_headers(py, None, None, false)?;
+        let headers = session_headers(py, None, None, Vec::new(), false)?;
         slf.borrow_mut().headers = Some(headers.clone().unbind());
         Ok(headers)
     }

@@ -60,8 +60,11 @@ pub(super) fn encode(out: &mut Vec<u8>, method: &str, target: &Target, request: 
         out.extend_from_slice(cookies.as_bytes());
         out.extend_from_slice(b"\r\n");
     }
-    let wants_length = matches!(method, "POST" | "PUT" | "PATCH");
-    if (wants_length || !request.body.is_empty()) && !request.headers.contains("content-length") {
+    // Of the others nobody expects a body.
+    let wants_length = !matches!(method, "GET" | "HEAD" | "OPTIONS" | "TRACE");
+    let has_length =
+        request.headers.contains("content-length") || request.headers.contains("transfer-encoding");
+    if (wants_length || !request.body.is_empty()) && !has_length {
         out.extend_from_slice(b"Content-Length: ");
         out.extend_from_slice(request.body.len().to_string().as_bytes());
         out.extend_from_slice(b"\r\n");

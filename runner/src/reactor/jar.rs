@@ -48,9 +48,10 @@ impl Jar {
         header
     }
 
-    /// Name and value of the cookies that go to `target`.
+    /// Name and value of the cookies that go to `target`. Secure ones go over TLS only, to this machine too.
     pub(super) fn cookies<'a>(&'a self, target: &'a Target) -> impl Iterator<Item = (&'a str, &'a str)> {
-        self.store.get_request_values(&target.url)
+        let may_go = |cookie: &&Cookie<'_>| target.authority.tls || !cookie.secure().unwrap_or_default();
+        self.store.matches(&target.url).into_iter().filter(may_go).map(|cookie| cookie.name_value())
     }
 
     /// Keeps a `Set-Cookie` value that came from `target`; one that is malformed, foreign or too long is ignored, as

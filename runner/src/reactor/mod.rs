@@ -51,6 +51,7 @@ use failure::Failure;
 use outbox::Outbox;
 use pool::Pool;
 use ports::Ports;
+pub use receive::MAX_BODY;
 use request::{Request, Target};
 use resolver::Resolver;
 use response::Head;

@@ -27,7 +27,7 @@ const READS_IN_A_ROW: u32 = 16;
 /// The most interim replies (1xx) before a reply.
 const MAX_INTERIM: u32 = 32;
 /// The most bytes of a body that are kept for a scenario which wants it whole. In pieces a body may be of any length.
-pub(super) const MAX_BODY: usize = 64 * 1024 * 1024;
+pub const MAX_BODY: usize = 64 * 1024 * 1024;
 
 impl Reactor {
     /// Does all that is due, or only one event of it, and appends the calls to be woken to `ready`.

@@ -164,6 +164,15 @@ impl HeaderBlock {
         Self { bytes }
     }
 
+    /// A copy without the headers of these names that are as in `defaults`.
+    #[must_use]
+    pub fn without_defaults(&self, names: &[String], defaults: &Self) -> Self {
+        let is_skipped = |line: &&[u8]| {
+            names.iter().any(|name| is_named(line, name)) && defaults.lines().any(|default| default == *line)
+        };
+        Self { bytes: self.lines().filter(|line| !is_skipped(line)).flatten().copied().collect() }
+    }
+
     /// The lines as they go on the wire.
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes

@@ -248,7 +248,7 @@ class Named(io.BytesIO):
 
 
 FORMS: dict[str, Callable[[Any], Any]] = {
-    "a file": lambda form: {"upload": Named("/tmp/picture.png", b"\x89PNG\r\n\x1a\n")},
+    "a file": lambda form: {"upload": Named("folder/picture.png", b"\x89PNG\r\n\x1a\n")},
     "a file and fields": lambda form: {"a": "1", "upload": Named("notes.txt", b"words"), "b": "ü"},
     "a file without a name": lambda form: {"upload": io.BytesIO(b"content")},
     "an odd name": lambda form: {"upload": Named('x/ö "q" &.txt', b"words")},

@@ -1,3 +1,5 @@
+//! Histograms merge to the same whatever way they took, and nothing that another process writes breaks one.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -61,6 +61,18 @@ class Task(Future):
     def get_stack(self, *, limit: int | None = None) -> list[FrameType]: ...
     def print_stack(self, *, limit: int | None = None, file: TextIO | None = None) -> None: ...
 
+def gather(
+    coroutines: tuple[Coroutine[Any, Any, Any], ...],
+    return_exceptions: bool,
+    event_loop: asyncio.AbstractEventLoop,
+    adopt: Callable[[Any], object],
+) -> Gathering:
+    """Begin each in a task of its own, now. Requests that they make go out together.
+
+    Arguments: `adopt`, called with whoever must not outlive the user: the whole, or once that has failed, the
+        tasks that still go on.
+    """
+
 @final
 class Step:
     """The awaitable behind the coroutines of a reply; over without suspending when what it gives is there."""

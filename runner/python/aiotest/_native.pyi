@@ -5,7 +5,6 @@ are polled: when `fileno()` becomes readable, `poll()` returns what is to be don
 blocks. Their network work happens in a thread of their own that never attaches to the interpreter.
 """
 
-from asyncio import AbstractEventLoop
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable, Sequence
 from http.cookies import SimpleCookie
 from types import TracebackType
@@ -15,7 +14,7 @@ from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
 from aiotest._arguments import Connector, Options, Pairs, Timeout
-from aiotest._awaitables import Future, Gathering, Step, Task
+from aiotest._awaitables import Future, Gathering, Step, Task, gather
 from aiotest.client import RequestInfo
 
 __all__ = [
@@ -570,18 +569,6 @@ class UserScope:
         """Cut the open calls; they count as aborted, not as failures, and tasks waiting for them are
         cancelled.
         """
-
-def gather(
-    coroutines: tuple[Coroutine[Any, Any, Any], ...],
-    return_exceptions: bool,
-    event_loop: AbstractEventLoop,
-    adopt: Callable[[Any], object],
-) -> Gathering:
-    """Begin each in a task of its own, now. Requests that they make go out together.
-
-    Arguments: `adopt`, called with whoever must not outlive the user: the whole, or once that has failed, the
-        tasks that still go on.
-    """
 
 def intended_start(at: float) -> None:
     """Say that what follows in this task was to begin at `at`, in the loop's time (`loop.time()`).

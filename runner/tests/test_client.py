@@ -63,6 +63,28 @@ def test_bodies_are_sent_with_their_content_type() -> None:
     play(scenario)
 
 
+def test_two_ways_to_say_how_a_body_is_sent_are_one_too_many() -> None:
+    async def scenario(server: Server, session: ClientSession) -> None:
+        for header, given in [
+            ("Content-Length", {"chunked": True}),
+            ("Content-Encoding", {"compress": "gzip"}),
+            ("Transfer-Encoding", {}),
+            ("Authorization", {"auth": ("me", "secret")}),
+        ]:
+            with pytest.raises(ValueError, match="header"):
+                session.post("/", data=b"x", headers={header: "chunked"}, **given)  # type: ignore[arg-type]
+        with pytest.raises(ValueError, match="compress must be `gzip`"):
+            session.post("/", data=b"x", compress="br")  # type: ignore[arg-type]
+        with pytest.raises(TypeError, match="skip_auto_headers must be names"):
+            session.get("/", skip_auto_headers="User-Agent")
+        with pytest.raises(TypeError, match="auth must be a pair"):
+            session.get("/", auth="me:secret")  # type: ignore[arg-type]
+        with pytest.raises(TypeError, match="`a` must be a str, int, float, bytes or a file, not object"):
+            session.post("/", data={"a": object(), "b": b"x"})
+
+    play(scenario)
+
+
 def test_urls_are_joined_and_params_added() -> None:
     async def scenario(server: Server, session: ClientSession) -> None:
         async def path(url: Any, **given: Any) -> str:

@@ -224,6 +224,27 @@ def test_a_request_arrives_the_same(name: str, method: str) -> None:
     asyncio.run(compare())
 
 
+def test_requests_one_after_the_other_arrive_the_same() -> None:
+    """Nothing of a request is left for the next one of its session."""
+
+    async def play(session: Any) -> Any:
+        seen = []
+        for _ in range(2):
+            for data in (b"", b"some", None, "text", b"", b"more", {"a": "1"}):
+                for method in ("POST", "GET", "PUT"):
+                    options = {"chunked": True} if data == b"more" else {}
+                    call = session.request(method, "/echo", data=data, **options)
+                    seen.append(plain(await arrived(call)))
+        return seen
+
+    async def compare() -> None:
+        async with Server() as server:
+            ours, theirs = await both(server, play)
+            assert ours == theirs
+
+    asyncio.run(compare())
+
+
 def parts(seen: dict[str, Any]) -> list[tuple[Any, ...]]:
     """The parts of a form as a server reads them."""
     kind = seen["headers"]["content-type"]

@@ -101,15 +101,14 @@ def _authorization(auth: Any) -> str:
     """The header's value for a pair of user and password, or for aiohttp's `BasicAuth`, which names its
     encoding.
     """
-    if callable(encode := getattr(auth, "encode", None)) and not isinstance(auth, str):
+    if not isinstance(auth, tuple | list) or len(auth) < 2:
+        raise TypeError(f"auth must be a pair of user and password, not {type(auth).__name__}")
+    if callable(encode := getattr(auth, "encode", None)):
         return str(encode())
-    try:
-        user, password = auth[:2] if isinstance(auth, tuple | list) else ()
-        if ":" in user:
-            raise ValueError("auth: a user's name cannot have a `:` in it")
-        return f"Basic {base64.b64encode(f'{user}:{password}'.encode()).decode()}"
-    except TypeError:
-        raise TypeError(f"auth must be a pair of user and password, not {type(auth).__name__}") from None
+    user, password = auth[:2]
+    if ":" in user:
+        raise ValueError("auth: a user's name cannot have a `:` in it")
+    return f"Basic {base64.b64encode(f'{user}:{password}'.encode()).decode()}"
 
 
 def _connector(given: Any) -> TCPConnector:

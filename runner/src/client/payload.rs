@@ -34,18 +34,36 @@ impl Payload {
 
     /// `block` with the body's headers, but for those that it has itself, and the `skipped` ones.
     pub(super) fn typed(&self, block: &HeaderBlock, skipped: &[String]) -> PyResult<HeaderBlock> {
+        for (option, header, sent) in [
+            ("compress", "Content-Encoding", "Content-Encoding"),
+            ("chunked", "Content-Length", "Transfer-Encoding"),
+        ] {
+            // Who reads the request would have to guess which of the two is true.
+            if block.contains(header) && self.further.iter().any(|(name, _)| *name == sent) {
+                let text = format!("a call takes either {option} or a header named {header}");
+                return Err(PyValueError::new_err(text));
+            }
+        }
         let mut block = block.clone();
         let is_skipped = |name: &str| skipped.iter().any(|skipped| skipped.eq_ignore_ascii_case(name));
-        let no_length = Cow::Borrowed("0");
         let headers = std::iter::once(("Content-Type", &self.content_type));
-        // Where there is one, its length is told when it is sent.
-        let headers = headers.chain(self.body.is_empty().then_some(("Content-Length", &no_length)));
         for (name, value) in headers.chain(self.further.iter().map(|(name, value)| (*name, value))) {
             if !block.contains(name) && !is_skipped(name) {
                 block.push(name, value.as_bytes()).map_err(|error| header_error(&error))?;
             }
         }
         Ok(block)
+    }
+
+    /// As it is framed: in one chunk, or with its length, which is told when it is sent, but for a body of nothing.
+    pub(super) fn framed(mut self, chunked: bool) -> Self {
+        if chunked {
+            return self.chunked();
+        }
+        if self.body.is_empty() {
+            self.further.push(("Content-Length", Cow::Borrowed("0")));
+        }
+        self
     }
 
     /// The body compressed, unless there is none.
@@ -67,8 +85,7 @@ impl Payload {
         Ok(self)
     }
 
-    /// The body as one chunk.
-    pub(super) fn chunked(mut self) -> Self {
+    fn chunked(mut self) -> Self {
         let mut body = Vec::with_capacity(self.body.len() + 32);
         if !self.body.is_empty() {
             body.extend_from_slice(format!("{:x}\r\n", self.body.len()).as_bytes());
@@ -208,6 +225,9 @@ pub(super) fn add_headers(block: &HeaderBlock, headers: &Bound<'_, PyAny>) -> Py
     let names: Vec<&str> = pairs.iter().map(|(name, _)| name.as_ref()).collect();
     let mut block = block.without(&names);
     for (name, value) in &pairs {
+        if name.eq_ignore_ascii_case("transfer-encoding") {
+            return Err(PyValueError::new_err("a body is sent in chunks by `chunked=True`, not by a header"));
+        }
         block.push(name, value.as_bytes()).map_err(|error| header_error(&error))?;
     }
     Ok(block)

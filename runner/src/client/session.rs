@@ -87,10 +87,9 @@ impl ClientSession {
             (payload, _) => payload,
         };
         let payload = match payload {
-            Some(payload) if chunked => Some(payload.chunked()),
+            Some(payload) => Some(payload.framed(chunked)),
             // As aiohttp's: servers may ask for a type where they expect a body.
-            None if matches!(&*method.name, "POST" | "PUT" | "PATCH") => Some(payload::none()),
-            payload => payload,
+            None => matches!(&*method.name, "POST" | "PUT" | "PATCH").then(payload::none),
         };
         let request = Request {
             session: session.id,

@@ -170,14 +170,15 @@ impl Decoder {
     }
 
     fn give(&mut self, out: &mut BytesMut) {
-        match &mut self.state {
-            State::Gzip(decoder) => out.extend_from_slice(&std::mem::take(&mut decoder.get_mut().bytes)),
-            State::Zlib(decoder) => out.extend_from_slice(&std::mem::take(&mut decoder.get_mut().bytes)),
-            State::Raw(decoder) => out.extend_from_slice(&std::mem::take(&mut decoder.get_mut().bytes)),
-            State::Brotli(decoder) => out.extend_from_slice(&std::mem::take(&mut decoder.get_mut().bytes)),
-            State::Zstd(_, sink, _) => out.extend_from_slice(&std::mem::take(&mut sink.bytes)),
-            State::Fresh | State::Broken => {}
-        }
+        let decoded = match &mut self.state {
+            State::Gzip(decoder) => &mut decoder.get_mut().bytes,
+            State::Zlib(decoder) => &mut decoder.get_mut().bytes,
+            State::Raw(decoder) => &mut decoder.get_mut().bytes,
+            State::Brotli(decoder) => &mut decoder.get_mut().bytes,
+            State::Zstd(_, sink, _) => &mut sink.bytes,
+            State::Fresh | State::Broken => return,
+        };
+        out.extend_from_slice(&std::mem::take(decoded));
     }
 
     fn broken(&mut self, error: &io::Error) -> CodingError {

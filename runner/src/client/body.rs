@@ -28,6 +28,7 @@ const MAX_LINE: usize = 1024 * 1024;
 /// Has the whole body in the response. `Some`: wait.
 fn load(slf: &Bound<'_, Response>) -> PyResult<Option<Py<PyAny>>> {
     let py = slf.py();
+    let undecoded = |error| errors::of_coding(py, error);
     let exchange = {
         let mut response = slf.borrow_mut();
         if response.whole.is_some() {
@@ -37,9 +38,7 @@ fn load(slf: &Bound<'_, Response>) -> PyResult<Option<Py<PyAny>>> {
             return Err(errors::closed(py));
         }
         if let Some(early) = response.early.take() {
-            let kept = response.keep_whole(early);
-            drop(response);
-            return kept.map(|()| None).map_err(|error| errors::of_coding(py, error));
+            return response.keep_whole(early).map(|()| None).map_err(undecoded);
         }
         response.exchange.clone()
     };
@@ -55,9 +54,7 @@ fn load(slf: &Bound<'_, Response>) -> PyResult<Option<Py<PyAny>>> {
     };
     let mut response = slf.borrow_mut();
     if failure.is_none() && !aborted {
-        let kept = response.keep_whole(bytes);
-        drop(response);
-        return kept.map(|()| None).map_err(|error| errors::of_coding(py, error));
+        return response.keep_whole(bytes).map(|()| None).map_err(undecoded);
     }
     response.ended = true;
     let (asked, head) = (response.asked.clone(), response.head.clone());
@@ -70,6 +67,7 @@ fn load(slf: &Bound<'_, Response>) -> PyResult<Option<Py<PyAny>>> {
 /// nothing; at the end `whole` is there.
 fn pull(slf: &Bound<'_, Response>, size: usize) -> PyResult<Option<Py<PyAny>>> {
     let py = slf.py();
+    let undecoded = |error| errors::of_coding(py, error);
     let exchange = {
         let mut response = slf.borrow_mut();
         if response.whole.is_some() {
@@ -79,9 +77,7 @@ fn pull(slf: &Bound<'_, Response>, size: usize) -> PyResult<Option<Py<PyAny>>> {
             return Err(errors::closed(py));
         }
         if let Some(early) = response.early.take().filter(|early| !early.is_empty()) {
-            let taken = response.take_in(&early);
-            drop(response);
-            return taken.map(|()| None).map_err(|error| errors::of_coding(py, error));
+            return response.take_in(&early).map(|()| None).map_err(undecoded);
         }
         response.exchange.clone()
     };
@@ -96,16 +92,12 @@ fn pull(slf: &Bound<'_, Response>, size: usize) -> PyResult<Option<Py<PyAny>>> {
     };
     let mut response = slf.borrow_mut();
     if !bytes.is_empty() {
-        let taken = response.take_in(&bytes);
-        drop(response);
-        return taken.map(|()| None).map_err(|error| errors::of_coding(py, error));
+        return response.take_in(&bytes).map(|()| None).map_err(undecoded);
     }
     response.ended = true;
     if failure.is_none() && !aborted {
-        let finished = response.finish();
         response.whole = Some(Bytes::new());
-        drop(response);
-        return finished.map(|()| None).map_err(|error| errors::of_coding(py, error));
+        return response.finish().map(|()| None).map_err(undecoded);
     }
     let (asked, head) = (response.asked.clone(), response.head.clone());
     drop(response);

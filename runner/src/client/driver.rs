@@ -5,13 +5,13 @@
 
 use std::collections::VecDeque;
 
-use pyo3::exceptions::{PyKeyboardInterrupt, PyRuntimeError, PySystemExit};
+use pyo3::exceptions::PyRuntimeError;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::PyDict;
 
+use super::event_loop;
 use super::waiter::Waiter;
 use crate::reactor::engine::engine;
 use crate::reactor::{CallId, Wake};
@@ -146,10 +146,8 @@ pub(super) fn soon(py: Python<'_>, event_loop: &Py<PyAny>, due: Due) -> PyResult
         driver.borrow_mut().due.push_back(due);
         return Ok(());
     }
-    let keywords = PyDict::new(py);
-    keywords.set_item(intern!(py, "context"), due.context)?;
-    let arguments = (due.callback, due.argument);
-    event_loop.bind(py).call_method(intern!(py, "call_soon"), arguments, Some(&keywords)).map(drop)
+    let Due { callback, context, argument } = due;
+    event_loop::call_soon(event_loop.bind(py), callback.bind(py), Some(argument.bind(py)), &context)
 }
 
 /// Requests are held together to the end of the batch that is under way, or else until the loop comes round.
@@ -166,11 +164,6 @@ pub(super) fn cork(py: Python<'_>) -> PyResult<()> {
     }
     engine().lock().cork();
     if in_batch { Ok(()) } else { call_soon(py, &driver.getattr(intern!(py, "uncork"))?.unbind()) }
-}
-
-/// Whether an exception stops the loop, rather than its task.
-pub(super) fn is_stop(py: Python<'_>, error: &PyErr) -> bool {
-    error.is_instance_of::<PyKeyboardInterrupt>(py) || error.is_instance_of::<PySystemExit>(py)
 }
 
 impl Driver {
@@ -232,14 +225,9 @@ impl Driver {
     fn report(slf: &Bound<'_, Self>, error: &PyErr) {
         let py = slf.py();
         let event_loop = slf.borrow().event_loop.as_ref().map(|event_loop| event_loop.clone_ref(py));
-        let told = event_loop.map_or(Ok(()), |event_loop| {
-            let context = PyDict::new(py);
-            context.set_item("message", "a task could not be resumed after its call")?;
-            context.set_item("exception", error.value(py))?;
-            event_loop.bind(py).call_method1("call_exception_handler", (context,)).map(drop)
-        });
-        if let Err(unheard) = told {
-            unheard.write_unraisable(py, None);
+        if let Some(event_loop) = event_loop {
+            let message = "a task could not be resumed after its call";
+            event_loop::report(event_loop.bind(py), message, error.value(py));
         }
     }
 }
@@ -260,7 +248,7 @@ impl Driver {
         slf.borrow_mut().draining = true;
         let mut stop = None;
         let mut heed = |step: PyResult<()>| match step {
-            Err(error) if is_stop(py, &error) => drop(stop.get_or_insert(error)),
+            Err(error) if event_loop::is_stop(py, &error) => drop(stop.get_or_insert(error)),
             Err(error) => Self::report(slf, &error),
             Ok(()) => {}
         };

@@ -8,9 +8,9 @@ use pyo3::exceptions::asyncio::{CancelledError, InvalidStateError};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
 
 use super::driver;
+use super::event_loop;
 use super::resumed::{self, Resumed};
 
 /// How it ended. Exceptions are instances.
@@ -102,10 +102,7 @@ impl Future {
         context: Option<Py<PyAny>>,
     ) -> PyResult<()> {
         let py = slf.py();
-        let context = match context {
-            Some(context) => context,
-            None => imported!(py, "contextvars", "copy_context")?.call0()?.unbind(),
-        };
+        let context = event_loop::given_or_present(py, context)?;
         if slf.borrow().is_done() {
             return Self::call(slf, callback, context);
         }
@@ -211,15 +208,7 @@ impl Drop for Future {
             return;
         };
         Python::try_attach(|py| {
-            let told = (|| {
-                let context = PyDict::new(py);
-                context.set_item("message", "Future exception was never retrieved")?;
-                context.set_item("exception", error)?;
-                event_loop.bind(py).call_method1(intern!(py, "call_exception_handler"), (context,))
-            })();
-            if let Err(unheard) = told {
-                unheard.write_unraisable(py, None);
-            }
+            event_loop::report(event_loop.bind(py), "Future exception was never retrieved", error.bind(py));
         });
     }
 }

@@ -21,6 +21,7 @@ mod content;
 mod cookies;
 mod driver;
 mod errors;
+mod event_loop;
 mod exchange;
 mod ffi;
 mod future;

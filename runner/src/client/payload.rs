@@ -11,7 +11,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyByteArray, PyBytes, PyInt, PyList, PyMemoryView, PyString, PyTuple};
 
 use super::json_encode;
-use super::target::pairs;
+use super::target::{items, pairs};
 use crate::reactor::request::{HeaderBlock, HeaderError};
 
 /// A body and what is said of it.
@@ -172,11 +172,7 @@ pub(super) const fn none() -> Payload {
 
 /// Whether a form has files or bytes in it, so that it is sent in parts.
 fn has_parts(data: &Bound<'_, PyAny>) -> PyResult<bool> {
-    let items = match data.getattr_opt("items")? {
-        Some(items) => items.call0()?,
-        None => data.clone(),
-    };
-    for item in items.try_iter()? {
+    for item in items(data)?.try_iter()? {
         let Ok((_, value)) = item?.extract::<(Bound<'_, PyAny>, Bound<'_, PyAny>)>() else {
             return Ok(false);
         };
@@ -238,12 +234,8 @@ pub(super) fn header_error(error: &HeaderError) -> PyErr {
 }
 
 fn header_pairs(headers: &Bound<'_, PyAny>) -> PyResult<Vec<(String, String)>> {
-    let items = match headers.getattr_opt("items")? {
-        Some(items) => items.call0()?,
-        None => headers.clone(),
-    };
     let mut pairs = Vec::new();
-    for item in items.try_iter()? {
+    for item in items(headers)?.try_iter()? {
         let (name, value) = item?.extract::<(Bound<'_, PyAny>, Bound<'_, PyAny>)>().map_err(|_| {
             PyTypeError::new_err("headers must be a mapping or a sequence of pairs of name and value")
         })?;
@@ -262,12 +254,8 @@ fn header_pairs(headers: &Bound<'_, PyAny>) -> PyResult<Vec<(String, String)>> {
 
 /// Names and values of cookies: a mapping of texts, or of `http.cookies.Morsel`.
 pub(super) fn cookie_pairs(cookies: &Bound<'_, PyAny>) -> PyResult<Vec<(String, String)>> {
-    let items = match cookies.getattr_opt("items")? {
-        Some(items) => items.call0()?,
-        None => cookies.clone(),
-    };
     let mut pairs = Vec::new();
-    for item in items.try_iter()? {
+    for item in items(cookies)?.try_iter()? {
         let (name, value) = item?.extract::<(String, Bound<'_, PyAny>)>().map_err(|_| {
             PyTypeError::new_err("cookies must be a mapping or a sequence of pairs of name and value")
         })?;

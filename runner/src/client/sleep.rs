@@ -9,11 +9,12 @@ use std::collections::BinaryHeap;
 use std::time::{Duration, Instant};
 
 use pyo3::exceptions::asyncio::{CancelledError, InvalidStateError};
-use pyo3::exceptions::{PyKeyboardInterrupt, PyRuntimeError, PyStopIteration, PySystemExit, PyValueError};
+use pyo3::exceptions::{PyRuntimeError, PyStopIteration, PyValueError};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::PyDict;
+
+use super::event_loop;
 
 /// Waits that were cancelled and may stay in the heap, beyond as many as those that go on.
 const LEFT_BEHIND: usize = 64;
@@ -95,10 +96,7 @@ impl Sleep {
         let py = slf.py();
         let event_loop = slf.borrow().event_loop.as_ref().map(|event_loop| event_loop.clone_ref(py));
         let Some(event_loop) = event_loop else { return Ok(()) };
-        let keywords = PyDict::new(py);
-        keywords.set_item(intern!(py, "context"), context)?;
-        event_loop.bind(py).call_method(intern!(py, "call_soon"), (callback, slf), Some(&keywords))?;
-        Ok(())
+        event_loop::call_soon(event_loop.bind(py), callback.bind(py), Some(slf.as_any()), context)
     }
 }
 
@@ -143,11 +141,7 @@ impl Sleep {
         callback: Py<PyAny>,
         context: Option<Py<PyAny>>,
     ) -> PyResult<()> {
-        let py = slf.py();
-        let context = match context {
-            Some(context) => context,
-            None => imported!(py, "contextvars", "copy_context")?.call0()?.unbind(),
-        };
+        let context = event_loop::given_or_present(slf.py(), context)?;
         let mut own = slf.borrow_mut();
         if !own.is_pending() {
             drop(own);
@@ -337,7 +331,7 @@ impl Sleepers {
                 continue;
             }
             let Err(error) = Sleep::wake(wait.bind(py)) else { continue };
-            if error.is_instance_of::<PyKeyboardInterrupt>(py) || error.is_instance_of::<PySystemExit>(py) {
+            if event_loop::is_stop(py, &error) {
                 stop.get_or_insert(error);
             } else {
                 error.write_unraisable(py, None);

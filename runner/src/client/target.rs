@@ -110,15 +110,8 @@ fn add_params(url: &mut url::Url, params: &Bound<'_, PyAny>) -> PyResult<()> {
 
 /// Names and values of a mapping or of a sequence of pairs; a list as a value repeats its name.
 pub(super) fn pairs(argument: &str, given: &Bound<'_, PyAny>) -> PyResult<Vec<(String, String)>> {
-    let items = match given.cast::<PyDict>() {
-        Ok(dict) => dict.items().into_any(),
-        Err(_) => match given.getattr_opt("items")? {
-            Some(items) => items.call0()?,
-            None => given.clone(),
-        },
-    };
     let mut pairs = Vec::new();
-    for item in items.try_iter()? {
+    for item in items(given)?.try_iter()? {
         let (name, value) = item?.extract::<(Bound<'_, PyAny>, Bound<'_, PyAny>)>().map_err(|_| {
             PyTypeError::new_err(format!(
                 "{argument} must be a mapping or a sequence of pairs of name and value"
@@ -135,6 +128,14 @@ pub(super) fn pairs(argument: &str, given: &Bound<'_, PyAny>) -> PyResult<Vec<(S
         }
     }
     Ok(pairs)
+}
+
+/// The pairs of a mapping, or what was given, which is to be a sequence of pairs.
+pub(super) fn items<'py>(given: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+    if let Ok(dict) = given.cast::<PyDict>() {
+        return Ok(dict.items().into_any());
+    }
+    given.getattr_opt("items")?.map_or_else(|| Ok(given.clone()), |items| items.call0())
 }
 
 fn scalar(argument: &str, name: &str, value: &Bound<'_, PyAny>) -> PyResult<String> {

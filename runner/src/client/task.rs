@@ -13,7 +13,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
-use super::driver::is_stop;
+use super::event_loop;
 use super::future::{Cancellation, Future, Outcome};
 use super::gathering::Gathering;
 use super::resumed::{self, Resumed};
@@ -100,7 +100,7 @@ impl Task {
                     return Self::end(slf, Outcome::Cancelled(value));
                 }
                 Self::end(slf, Outcome::Raised(value))?;
-                if is_stop(py, &error) { Err(error) } else { Ok(()) }
+                if event_loop::is_stop(py, &error) { Err(error) } else { Ok(()) }
             }
         }
     }
@@ -113,16 +113,13 @@ impl Task {
         if let Ok(waiter) = awaited.cast_exact::<Waiter>() {
             Waiter::call_back(waiter, step.unbind(), context)?;
         } else {
-            let keywords = PyDict::new(py);
-            keywords.set_item(intern!(py, "context"), context)?;
             let unfit = Self::unfit(slf, event_loop, awaited)?;
             if awaited.is_none() || unfit.is_some() {
                 slf.borrow_mut().throws = unfit.map(PyRuntimeError::new_err);
-                event_loop.bind(py).call_method(intern!(py, "call_soon"), (step,), Some(&keywords))?;
-                return Ok(());
+                return event_loop::call_soon(event_loop.bind(py), &step, None, &context);
             }
-
             awaited.setattr(intern!(py, "_asyncio_future_blocking"), false)?;
+            let keywords = event_loop::in_context(py, &context)?;
             awaited.call_method(intern!(py, "add_done_callback"), (step,), Some(&keywords))?;
         }
         let must_cancel = {
@@ -313,7 +310,6 @@ impl Task {
         visit.call(&self.context)?;
         visit.call(&self.waits_for)?;
         visit.call(self.must_cancel.as_ref().and_then(|cancellation| cancellation.0.as_ref()))?;
-
         visit.call(&self.gathering)
     }
 

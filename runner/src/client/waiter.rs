@@ -10,7 +10,7 @@ use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
 use pyo3::prelude::*;
 
-use super::errors;
+use super::{errors, event_loop};
 use crate::reactor::CallId;
 use crate::reactor::engine::engine;
 
@@ -95,10 +95,7 @@ impl Waiter {
         let py = slf.py();
         let event_loop = slf.borrow().event_loop.as_ref().map(|event_loop| event_loop.clone_ref(py));
         let Some(event_loop) = event_loop else { return Ok(()) };
-        let keywords = pyo3::types::PyDict::new(py);
-        keywords.set_item(intern!(py, "context"), context)?;
-        event_loop.bind(py).call_method(intern!(py, "call_soon"), (callback, slf), Some(&keywords))?;
-        Ok(())
+        event_loop::call_soon(event_loop.bind(py), callback.bind(py), Some(slf.as_any()), context)
     }
 }
 
@@ -114,11 +111,7 @@ impl Waiter {
         callback: Py<PyAny>,
         context: Option<Py<PyAny>>,
     ) -> PyResult<()> {
-        let py = slf.py();
-        let context = match context {
-            Some(context) => context,
-            None => imported!(py, "contextvars", "copy_context")?.call0()?.unbind(),
-        };
+        let context = event_loop::given_or_present(slf.py(), context)?;
         Self::call_back(slf, callback, context)
     }
 

@@ -133,8 +133,8 @@ pub struct Master {
     marks: Vec<Tick>,
     start_complete: Option<StartComplete>,
     completed: bool,
-    /// Everything measured, by the mark before.
-    windows: BTreeMap<Tick, Statistics>,
+    /// What was measured by several processes, by the mark before; empty while only one has measured anything.
+    merged: BTreeMap<Tick, Statistics>,
     live: Live,
     gaps: Gaps,
     target: u32,
@@ -170,7 +170,7 @@ impl Master {
             marks: Vec::new(),
             start_complete: None,
             completed: false,
-            windows: BTreeMap::new(),
+            merged: BTreeMap::new(),
             live: Live::default(),
             gaps: Gaps::default(),
             target: 0,
@@ -348,7 +348,7 @@ impl Master {
 
     /// Everything measured so far. Mostly there is one window, and nothing to merge.
     pub fn statistics(&self) -> Cow<'_, Statistics> {
-        let mut windows = self.windows.values();
+        let mut windows = self.windows().values();
         let mut all = windows.next().map_or_else(|| Cow::Owned(Statistics::default()), Cow::Borrowed);
         windows.for_each(|window| all.to_mut().merge(window));
         all

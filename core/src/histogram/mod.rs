@@ -2,11 +2,14 @@
 //!
 //! Values are microseconds from 1 µs to 1 h in HDR buckets; sum, minimum and maximum are kept beside them and are
 //! exact. A histogram that came over the wire stays packed until something is recorded into it, so that holding the
-//! reports of many processes costs little, for as long as they run. Never grows beyond its range. Start at
+//! reports of many processes costs little, for as long as they run; and one into which few times are recorded is a list
+//! of them, so that a thousand names in a second cost what their calls do. Never grows beyond its range. Start at
 //! [`Histogram`].
 
 mod packed;
 mod wire;
+
+use std::sync::LazyLock;
 
 use hdrhistogram::Histogram as Hdr;
 
@@ -19,6 +22,11 @@ pub const MAX_MICROS: u64 = 3_600_000_000;
 const DENSE_ABOVE: usize = 1024;
 /// Of the latter kind is what has more than this many buckets for each that is added.
 const IDLE_ABOVE: usize = 64;
+/// Up to so many recorded times are a list. The dense form has room for every bucket up to the longest of them.
+const LISTED: usize = 256;
+
+/// Where the buckets of one, two and three digits lie; nothing is recorded into these.
+static GRIDS: LazyLock<[Hdr<u64>; 3]> = LazyLock::new(|| [1, 2, 3].map(empty_hdr));
 
 /// Recorded times in microseconds.
 #[derive(Clone, Debug)]
@@ -35,6 +43,8 @@ pub struct Histogram {
 enum Buckets {
     /// Bucket values are the highest of each bucket.
     Packed(Packed),
+    /// Times in the order in which they were recorded, within the range.
+    Listed(Vec<u32>),
     Dense(Box<Hdr<u64>>),
 }
 
@@ -53,7 +63,13 @@ impl Histogram {
     /// Adds one time. Zero counts as 1 µs, and more than an hour as an hour, in the quantiles; never in the sum and
     /// the maximum.
     pub fn record(&mut self, microseconds: u64) {
-        add(self.dense(), microseconds, 1);
+        match &mut self.buckets {
+            Buckets::Listed(times) if times.len() < LISTED => times.push(in_range(microseconds) as u32),
+            Buckets::Packed(none) if none.len() == 0 => {
+                self.buckets = Buckets::Listed(vec![in_range(microseconds) as u32]);
+            }
+            _ => add(self.dense(), microseconds, 1),
+        }
         self.note(microseconds, microseconds, 1, microseconds);
     }
 
@@ -67,6 +83,9 @@ impl Histogram {
             return;
         }
         self.note(other.min, other.max, other.count, other.sum);
+        if let Buckets::Listed(_) = self.buckets {
+            self.buckets = Buckets::Packed(self.pairs().collect());
+        }
         if let Buckets::Packed(mine) = &self.buckets
             && self.digits == other.digits
             && (mine.len() <= DENSE_ABOVE || other.pairs().count().saturating_mul(IDLE_ABOVE) < mine.len())
@@ -87,9 +106,9 @@ impl Histogram {
         let wanted = (quantile.clamp(0.0, 1.0) * self.count as f64).ceil().max(1.0) as u64;
         let value = match &self.buckets {
             Buckets::Dense(dense) => dense.value_at_quantile(quantile.clamp(0.0, 1.0)),
-            Buckets::Packed(packed) => {
+            Buckets::Packed(_) | Buckets::Listed(_) => {
                 let mut seen = 0_u64;
-                let mut reached = packed.iter().skip_while(|(_, count)| {
+                let mut reached = self.pairs().skip_while(|(_, count)| {
                     seen = seen.saturating_add(*count);
                     seen < wanted
                 });
@@ -134,6 +153,11 @@ impl Histogram {
     pub fn pairs(&self) -> Box<dyn Iterator<Item = (u64, u64)> + '_> {
         match &self.buckets {
             Buckets::Packed(packed) => Box::new(packed.iter()),
+            Buckets::Listed(times) => {
+                let mut times = times.clone();
+                times.sort_unstable();
+                Box::new(buckets_of(self.digits, times.into_iter().map(|time| (u64::from(time), 1))))
+            }
             Buckets::Dense(dense) => {
                 Box::new(dense.iter_recorded().map(|step| (step.value_iterated_to(), step.count_at_value())))
             }
@@ -149,14 +173,14 @@ impl Histogram {
 
     /// The dense form, made on first use.
     fn dense(&mut self) -> &mut Hdr<u64> {
-        if let Buckets::Packed(packed) = &self.buckets {
+        if !matches!(self.buckets, Buckets::Dense(_)) {
             let mut dense = empty_hdr(self.digits);
-            packed.iter().for_each(|(value, count)| add(&mut dense, value, count));
+            self.pairs().for_each(|(value, count)| add(&mut dense, value, count));
             self.buckets = Buckets::Dense(Box::new(dense));
         }
         match &mut self.buckets {
             Buckets::Dense(dense) => dense,
-            Buckets::Packed(_) => unreachable!("made dense above"),
+            Buckets::Packed(_) | Buckets::Listed(_) => unreachable!("made dense above"),
         }
     }
 }
@@ -166,6 +190,20 @@ impl PartialEq for Histogram {
         let figures = |one: &Self| (one.digits, one.count, one.sum, one.min, one.max);
         figures(self) == figures(other) && self.pairs().eq(other.pairs())
     }
+}
+
+/// Rising values with their counts, as buckets: each value the highest of its bucket, and no bucket twice.
+fn buckets_of(digits: u8, rising: impl Iterator<Item = (u64, u64)>) -> impl Iterator<Item = (u64, u64)> {
+    let grid = &GRIDS[usize::from(digits) - 1];
+    let mut values =
+        rising.map(|(value, count)| (grid.highest_equivalent(in_range(value)), count)).peekable();
+    std::iter::from_fn(move || {
+        let (value, mut count) = values.next()?;
+        while let Some((_, more)) = values.next_if(|(other, _)| *other == value) {
+            count = count.saturating_add(more);
+        }
+        Some((value, count))
+    })
 }
 
 const fn in_range(microseconds: u64) -> u64 {

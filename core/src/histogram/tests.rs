@@ -63,6 +63,26 @@ fn whatever_form_they_are_in_they_merge_to_the_same() {
 }
 
 #[test]
+fn few_recorded_times_are_a_list_and_many_are_not() {
+    let values: Vec<u64> = (0..2 * LISTED as u64).map(|each| each * 7919 % 50_021).collect();
+    for digits in [Histogram::PHASE, Histogram::LATENCY] {
+        for count in [1, LISTED - 1, LISTED, LISTED + 1, 2 * LISTED] {
+            let mut recorded = Histogram::new(digits);
+            values[..count].iter().for_each(|value| recorded.record(*value));
+            assert_eq!(matches!(recorded.buckets, Buckets::Listed(_)), count <= LISTED, "{count}");
+            let mut dense = empty_hdr(digits);
+            values[..count].iter().for_each(|value| add(&mut dense, *value, 1));
+            let pairs = dense.iter_recorded().map(|step| (step.value_iterated_to(), step.count_at_value()));
+            assert_eq!(recorded.pairs().collect::<Vec<_>>(), pairs.collect::<Vec<_>>(), "{count}");
+            for q in [0.0, 0.5, 0.99, 1.0] {
+                let within = dense.value_at_quantile(q).min(dense.max()).max(recorded.min().unwrap());
+                assert_eq!(recorded.value_at(q), Some(within.min(recorded.max().unwrap())), "{count} {q}");
+            }
+        }
+    }
+}
+
+#[test]
 fn pairs_from_elsewhere_become_buckets_of_ours() {
     let text = r#"{"digits": 2, "sum": 0, "min": 5, "max": 9, "pairs": [[0, 2], [100000, 1], [100001, 1]]}"#;
     let histogram: Histogram = serde_json::from_str(text).unwrap();
@@ -85,7 +105,7 @@ fn what_is_no_histogram_is_refused() {
 proptest! {
     #[test]
     fn any_split_over_the_wire_merges_to_the_same(
-        parts in prop::collection::vec(prop::collection::vec(0..10_000_000_u64, 0..300), 1..6),
+        parts in prop::collection::vec(prop::collection::vec(0..10_000_000_u64, 0..2 * LISTED), 1..6),
         order in any::<prop::sample::Index>(),
     ) {
         let whole = of(&parts.concat());
@@ -99,12 +119,12 @@ proptest! {
     }
 
     #[test]
-    fn quantiles_are_within_a_thousandth(mut values in prop::collection::vec(1..MAX_MICROS, 1..400), q in 0.0..1.0_f64) {
-        let (dense, sparse) = (of(&values), over_the_wire(&of(&values)));
+    fn quantiles_are_within_a_thousandth(mut values in prop::collection::vec(1..MAX_MICROS, 1..2 * LISTED), q in 0.0..1.0_f64) {
+        let (recorded, sparse) = (of(&values), over_the_wire(&of(&values)));
         values.sort_unstable();
         let rank = ((q * values.len() as f64).ceil() as usize).max(1);
         let exact = values[rank - 1] as f64;
-        for histogram in [dense, sparse] {
+        for histogram in [recorded, sparse] {
             let got = histogram.value_at(q).unwrap() as f64;
             prop_assert!((got - exact).abs() <= exact / 1000.0 + 1.0, "{got} for {exact}");
         }

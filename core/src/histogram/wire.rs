@@ -1,20 +1,14 @@
 //! Histograms as they travel: whatever another process wrote becomes buckets of ours, or is refused.
 
-use std::sync::LazyLock;
-
-use hdrhistogram::Histogram as Hdr;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::{Buckets, Histogram, empty_hdr, in_range};
+use super::{Buckets, Histogram, buckets_of};
 
 /// The most pairs that are accepted from the wire; the dense form has fewer buckets than this.
 const MAX_PAIRS: usize = 65_536;
 /// The most times that a histogram from the wire may hold: far above any run, far below where sums overflow.
 const MAX_COUNT: u64 = 1 << 48;
-
-/// Where the buckets of one, two and three digits lie; nothing is recorded into these.
-static GRIDS: LazyLock<[Hdr<u64>; 3]> = LazyLock::new(|| [1, 2, 3].map(empty_hdr));
 
 #[derive(Serialize, Deserialize)]
 struct Wire {
@@ -48,19 +42,9 @@ impl<'de> Deserialize<'de> for Histogram {
         if wire.max < wire.min {
             return Err(D::Error::custom("a histogram's `max` is below its `min`"));
         }
-        // Recorded once here, so that whatever another writer sent becomes buckets of ours.
-        let grid = &GRIDS[usize::from(wire.digits) - 1];
-        let mut pairs: Vec<(u64, u64)> = Vec::with_capacity(wire.pairs.len());
-        for (value, count) in wire.pairs {
-            let value = grid.highest_equivalent(in_range(value));
-            match pairs.last_mut() {
-                _ if count == 0 => {}
-                Some(last) if last.0 == value => last.1 = last.1.saturating_add(count),
-                Some(last) if value < last.0 => {
-                    return Err(D::Error::custom("a histogram's pairs must rise"));
-                }
-                _ => pairs.push((value, count)),
-            }
+        let pairs = wire.pairs.into_iter().filter(|(_, count)| 0 < *count).collect::<Vec<_>>();
+        if !pairs.is_sorted_by_key(|(value, _)| *value) {
+            return Err(D::Error::custom("a histogram's pairs must rise"));
         }
         let count = pairs.iter().fold(0_u64, |total, pair| total.saturating_add(pair.1));
         if MAX_COUNT < count {
@@ -72,7 +56,8 @@ impl<'de> Deserialize<'de> for Histogram {
             return Ok(Self::new(wire.digits));
         }
         let (digits, sum, min, max) = (wire.digits, wire.sum, wire.min, wire.max);
-        let buckets = Buckets::Packed(pairs.into_iter().collect());
+        // Whatever another writer sent becomes buckets of ours.
+        let buckets = Buckets::Packed(buckets_of(wire.digits, pairs.into_iter()).collect());
         Ok(Self { digits, buckets, count, sum, min, max })
     }
 }

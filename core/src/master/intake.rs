@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use super::member::TakenIn;
+use super::member::{Member, TakenIn};
 use super::{Master, MasterEvent, WorkerReport};
 use crate::message::{MAX_NAME, ProcessId, Refusal, Report, VERSION};
 use crate::run::MAX_PROCESSES;
@@ -88,9 +88,13 @@ impl Master {
             TakenIn::Known => return false,
             TakenIn::Missing => return true,
             TakenIn::Merged => {
-                for (since, statistics) in &windows {
-                    self.windows.entry(*since).or_default().merge(statistics);
+                for statistics in windows.values() {
                     self.live.add(now, statistics);
+                }
+                if self.merged.is_empty() {
+                    self.merge_all();
+                } else {
+                    merge_into(&mut self.merged, &windows);
                 }
             }
             TakenIn::Replaced => self.merge_all(),
@@ -107,9 +111,26 @@ impl Master {
 
     /// Merges everything anew, after what is held of a process was replaced.
     pub(super) fn merge_all(&mut self) {
-        self.windows.clear();
-        for (since, statistics) in self.members.values().flat_map(|member| &member.windows) {
-            self.windows.entry(*since).or_default().merge(statistics);
+        self.merged.clear();
+        if self.only_measured().is_none() {
+            self.members.values().for_each(|member| merge_into(&mut self.merged, &member.windows));
         }
+    }
+
+    /// Everything measured, by the mark before.
+    pub(super) fn windows(&self) -> &BTreeMap<Tick, Statistics> {
+        self.only_measured().map_or(&self.merged, |member| &member.windows)
+    }
+
+    /// The process that measured everything there is, if one did: what it reported is held once.
+    fn only_measured(&self) -> Option<&Member> {
+        let mut measured = self.members.values().filter(|member| !member.windows.is_empty());
+        measured.next().filter(|_| measured.next().is_none())
+    }
+}
+
+fn merge_into(all: &mut BTreeMap<Tick, Statistics>, windows: &BTreeMap<Tick, Statistics>) {
+    for (since, statistics) in windows {
+        all.entry(*since).or_default().merge(statistics);
     }
 }

@@ -142,7 +142,7 @@ impl Master {
                 return None;
             }
             let mut statistics = Statistics::default();
-            self.windows.range(from..).for_each(|(_, window)| statistics.merge(window));
+            self.windows().range(from..).for_each(|(_, window)| statistics.merge(window));
             Some(Measured { from: from - start, length: stop - from, statistics })
         };
         let judged = |threshold| -> Judged<'_> {

@@ -112,6 +112,23 @@ fn the_start_is_agreed_when_everybody_has_joined() {
 }
 
 #[test]
+fn what_one_process_measured_is_held_once_and_what_several_did_is_merged() {
+    let mut master = constant(&json!([]));
+    let mut times = Vec::new();
+    // The second life replaces the first; a third report says anew all that the second life measured.
+    for (incarnation, sequence, full, latency) in
+        [(0, 1, false, 3), (0, 2, false, 5), (1, 1, false, 7), (1, 3, true, 9), (1, 4, false, 11)]
+    {
+        let report = Report { full, ..with(report(incarnation, sequence), Tick::ZERO, &[latency]) };
+        master.handle_report(at(100 + latency), &report).unwrap();
+        times.retain(|known| !full || *known != 7);
+        times.push(latency);
+        assert_eq!(master.merged.is_empty(), incarnation == 0);
+        assert_eq!(*master.statistics(), calls(&times));
+    }
+}
+
+#[test]
 fn what_can_be_no_report_of_this_run_is_refused() {
     let mut master = constant(&json!([]));
     master.handle_report(at(0), &report(3, 1)).unwrap();

@@ -21,6 +21,7 @@ pub mod coding;
 pub mod control;
 pub mod deposit;
 mod ffi;
+pub mod frames;
 #[cfg(test)]
 mod fuzz;
 pub mod master;

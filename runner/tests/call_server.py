@@ -11,6 +11,8 @@ from typing import Any, Self
 from aiotest import _native
 
 Handler = Callable[["Seen", asyncio.StreamWriter], Awaitable[None]]
+Talk = Callable[["Seen", asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+"""Has the connection to itself, to its end."""
 
 
 class Seen:
@@ -30,13 +32,14 @@ def reply(status: str = "200 OK", body: bytes = b"", *, head: str = "", length: 
 
 
 class Server:
-    """`async with Server() as server:`; paths are looked up in `replies`, then `handlers`, then built in."""
+    """`async with Server() as server:`; paths are looked up in `replies`, `talks` and `handlers`."""
 
     def __init__(self) -> None:
         self.replies: dict[str, bytes] = {
             "/": reply(body=b'{"ok": true}', head="Content-Type: application/json\r\n")
         }
         self.handlers: dict[str, Handler] = {"/echo": echo, "/hang": self.hang, "/body": self.hang_in_body}
+        self.talks: dict[str, Talk] = {}
         self.seen: list[Seen] = []
         self.connections = 0
         self.open = 0
@@ -98,6 +101,9 @@ class Server:
                     writer.write(data)
                     if b"Connection: close" in data:
                         break
+                elif path in self.talks:
+                    await self.talks[path](seen, reader, writer)
+                    break
                 elif path in self.handlers:
                     if not await _unless_left(self.handlers[path](seen, writer), reader):
                         break

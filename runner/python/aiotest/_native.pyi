@@ -15,7 +15,9 @@ from yarl import URL
 
 from aiotest._arguments import Connector, Options, Pairs, Timeout
 from aiotest._awaitables import Future, Gathering, Step, Task, gather
+from aiotest._websocket import Said, WebSocketStream
 from aiotest.client import RequestInfo
+from aiotest.websocket import Connecting
 
 __all__ = [
     "Call",
@@ -29,10 +31,12 @@ __all__ = [
     "Master",
     "Response",
     "Runner",
+    "Said",
     "Step",
     "TCPConnector",
     "Task",
     "UserScope",
+    "WebSocketStream",
     "gather",
     "intended_start",
     "loop_turn",
@@ -336,6 +340,14 @@ class ClientSession:
             session.
         """
 
+    def ws_connect(self, url: str | URL, **options: Any) -> Connecting:
+        """`async with` or `await` it for a `WebSocket`. Options: those of `aiotest.websocket.Connecting`, and
+        of any call. Raises: `WSServerHandshakeError` when awaited, if the server refuses.
+        """
+
+    def _upgrade(self, method: str, url: str | URL, **options: Unpack[Options]) -> Call:
+        """A call that asks for the connection itself, by a reply of 101."""
+
     def close(self) -> Coroutine[Any, Any, None]:
         """Close the connections. Replies of the plain form are released; calls under way are cut."""
 
@@ -403,6 +415,14 @@ class Response:
     @property
     def ok(self) -> bool:
         """Whether the status is below 400."""
+
+    def _websocket(
+        self, max_message: int, deflate: tuple[bool, bool] | None
+    ) -> Coroutine[Any, Any, WebSocketStream]:
+        """The connection of a reply of 101, of messages of at most `max_message` bytes (0: any number); the
+        call has been recorded as a success. `deflate`: compressed messages were agreed on, and whether client
+        and server compress each by itself. Raises: `ClientConnectionError` for any other reply.
+        """
 
     @property
     def host(self) -> str | None: ...

@@ -31,6 +31,9 @@ __all__ = [
     "ServerTimeoutError",
     "SocketTimeoutError",
     "TooManyRedirects",
+    "WSMessageTypeError",
+    "WSServerHandshakeError",
+    "WebSocketError",
 ]
 
 if TYPE_CHECKING or find_spec("aiohttp") is None:
@@ -63,11 +66,27 @@ if TYPE_CHECKING or find_spec("aiohttp") is None:
     class ContentTypeError(ClientResponseError):
         """The reply has another content type than `json()` expects."""
 
+    class WSServerHandshakeError(ClientResponseError):
+        """The server's reply is no WebSocket's."""
+
+    class WSMessageTypeError(TypeError):
+        """A message is of another kind than was asked for."""
+
     class TooManyRedirects(ClientResponseError):
         """More redirects than `max_redirects`, or one that leads nowhere."""
 
     class ClientConnectionError(ClientError):
         """The connection."""
+
+    class WebSocketError(Exception):
+        """What came breaks WebSocket's rules. `code`: a close says it by this."""
+
+        def __init__(self, code: int, message: str) -> None:
+            self.code = code
+            super().__init__(code, message)
+
+        def __str__(self) -> str:
+            return str(self.args[1])
 
     class ClientOSError(ClientConnectionError, OSError):
         """The operating system's error of a connection."""
@@ -163,12 +182,14 @@ if TYPE_CHECKING or find_spec("aiohttp") is None:
             return f"{self._url} - {self._description}" if self._description else str(self._url)
 
 else:
+    from aiohttp import WebSocketError
     from aiohttp import client_exceptions as _aiohttp
 
     ClientError = _aiohttp.ClientError
     ClientResponseError = _aiohttp.ClientResponseError
     ContentTypeError = _aiohttp.ContentTypeError
     TooManyRedirects = _aiohttp.TooManyRedirects
+    WSServerHandshakeError = _aiohttp.WSServerHandshakeError
     ClientConnectionError = _aiohttp.ClientConnectionError
     ClientOSError = _aiohttp.ClientOSError
     ClientConnectorError = _aiohttp.ClientConnectorError
@@ -187,6 +208,7 @@ else:
     ConnectionTimeoutError = getattr(_aiohttp, "ConnectionTimeoutError", None) or type(
         "ConnectionTimeoutError", (ServerTimeoutError,), {}
     )
+    WSMessageTypeError = getattr(_aiohttp, "WSMessageTypeError", TypeError)
     SocketTimeoutError = getattr(_aiohttp, "SocketTimeoutError", None) or type(
         "SocketTimeoutError", (ServerTimeoutError,), {}
     )

@@ -198,7 +198,8 @@ impl Driver {
 
     fn waits_otherwise(&self, py: Python<'_>, call: CallId, wake: Wake) -> bool {
         let slot = self.slots.get(call.index()).and_then(Option::as_ref);
-        let slot = slot.filter(|slot| slot.call == call && slot.wake != wake);
+        let apart = |slot: &&Slot| ![wake, slot.wake].contains(&Wake::Drained) && slot.wake != wake;
+        let slot = slot.filter(|slot| slot.call == call).filter(apart);
         slot.is_some_and(|slot| slot.waiters().any(|waiter| waiter.borrow(py).is_pending()))
     }
 

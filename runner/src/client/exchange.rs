@@ -70,6 +70,12 @@ impl Exchange {
         self.settle(py, record)
     }
 
+    /// The connection that the call asked for is taken. `Some`: the call has been recorded.
+    pub(super) fn accept_upgrade(&self, py: Python<'_>) -> Option<Record> {
+        let record = engine().lock().accept_upgrade(self.id);
+        self.settle(py, record)
+    }
+
     /// Cuts the call, unless it has been recorded.
     pub(super) fn abort(&self, py: Python<'_>, by: Abort) -> Option<Record> {
         let record = {

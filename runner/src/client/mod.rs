@@ -44,6 +44,7 @@ mod task;
 mod timeout;
 mod verdict;
 mod waiter;
+mod websocket;
 
 use std::time::Duration;
 
@@ -66,6 +67,8 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<step::Step>()?;
     module.add_class::<task::Task>()?;
     module.add_class::<timeout::ClientTimeout>()?;
+    module.add_class::<websocket::Said>()?;
+    module.add_class::<websocket::WebSocketStream>()?;
     module.add_function(wrap_pyfunction!(gathering::gather, module)?)?;
     module.add_function(wrap_pyfunction!(loop_turn, module)?)?;
     module.add_function(wrap_pyfunction!(intended::intended_start, module)?)?;
@@ -74,7 +77,7 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(take_statistics_json, module)?)?;
     // asyncio takes an object for a coroutine if it is registered as one; a Future-like would never be sent into.
     let coroutine = module.py().import("collections.abc")?.getattr("Coroutine")?;
-    for class in ["Call", "Step"] {
+    for class in ["Call", "Said", "Step"] {
         coroutine.call_method1("register", (module.getattr(class)?,))?;
     }
     Ok(())

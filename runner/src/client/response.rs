@@ -14,8 +14,10 @@ use super::exchange::Exchange;
 use super::leaving::{Leaving, Outcome};
 use super::session::ClientSession;
 use super::step::{Step, Want};
+use super::websocket::WebSocketStream;
 use super::{notify, verdict};
 use crate::coding::{Coding, CodingError, Decoder};
+use crate::frames::Frames;
 use crate::reactor::MAX_BODY;
 use crate::reactor::response::Head;
 use crate::reactor::{Abort, Leave, Verdict};
@@ -342,6 +344,27 @@ impl Response {
 
     fn close(slf: &Bound<'_, Self>) -> PyResult<()> {
         Self::let_go(slf).map(drop)
+    }
+
+    /// Awaited, it gives the connection, which is a WebSocket from here on: the call has been recorded as a success.
+    fn _websocket<'py>(
+        slf: &Bound<'py, Self>,
+        max_message: usize,
+        deflate: Option<(bool, bool)>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let py = slf.py();
+        let (exchange, session, asked, early) = {
+            let mut response = slf.borrow_mut();
+            response.left = true;
+            let session = response.session.as_ref().map(|session| session.clone_ref(py));
+            (response.exchange.clone(), session, response.asked.clone(), response.early.take())
+        };
+        let Some(record) = exchange.accept_upgrade(py) else { return Err(errors::closed(py)) };
+        let stream =
+            WebSocketStream::new(exchange.clone(), session, asked, Frames::new(max_message, deflate), early);
+        let stream = Py::new(py, stream)?.into_any();
+        let leaving = Leaving::new(py, &exchange, Some(&record), Outcome::Return(stream))?;
+        Ok(Py::new(py, Step::leave(leaving))?.into_bound(py).into_any())
     }
 
     fn __aenter__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {

@@ -63,6 +63,7 @@ impl ClientSession {
         method: &Method,
         url: &Bound<'py, PyAny>,
         keywords: Option<&Bound<'py, PyDict>>,
+        upgrade: bool,
     ) -> PyResult<Call> {
         Self::refresh_headers(slf)?;
         let py = slf.py();
@@ -103,6 +104,7 @@ impl ClientSession {
             timeouts: options.timeouts.unwrap_or(session.timeouts),
             read_ahead: session.read_ahead,
             late: intended::lateness(py)?,
+            upgrade,
         };
         let manner = Manner {
             raises_for_status: options.raise_for_status.unwrap_or(session.manner.raises_for_status),
@@ -264,6 +266,18 @@ struct Method {
     follows: bool,
 }
 
+impl Method {
+    fn named(method: &str) -> PyResult<Self> {
+        let name = method.to_ascii_uppercase();
+        let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
+        if name.is_empty() || !name.bytes().all(token) {
+            return Err(PyValueError::new_err(format!("`{method}` is not a method")));
+        }
+        let follows = name != "HEAD";
+        Ok(Self { name: Arc::from(name), follows })
+    }
+}
+
 macro_rules! methods {
     ($($constant:ident = $name:literal, $follows:literal;)*) => {
         $(static $constant: LazyLock<Method> =
@@ -359,7 +373,7 @@ impl ClientSession {
         url: &Bound<'_, PyAny>,
         options: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Call> {
-        Self::call(slf, &GET, url, options)
+        Self::call(slf, &GET, url, options, false)
     }
 
     #[pyo3(signature = (url, **options))]
@@ -368,7 +382,7 @@ impl ClientSession {
         url: &Bound<'_, PyAny>,
         options: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Call> {
-        Self::call(slf, &POST, url, options)
+        Self::call(slf, &POST, url, options, false)
     }
 
     #[pyo3(signature = (url, **options))]
@@ -377,7 +391,7 @@ impl ClientSession {
         url: &Bound<'_, PyAny>,
         options: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Call> {
-        Self::call(slf, &PUT, url, options)
+        Self::call(slf, &PUT, url, options, false)
     }
 
     #[pyo3(signature = (url, **options))]
@@ -386,7 +400,7 @@ impl ClientSession {
         url: &Bound<'_, PyAny>,
         options: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Call> {
-        Self::call(slf, &PATCH, url, options)
+        Self::call(slf, &PATCH, url, options, false)
     }
 
     #[pyo3(signature = (url, **options))]
@@ -395,7 +409,7 @@ impl ClientSession {
         url: &Bound<'_, PyAny>,
         options: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Call> {
-        Self::call(slf, &DELETE, url, options)
+        Self::call(slf, &DELETE, url, options, false)
     }
 
     #[pyo3(signature = (url, **options))]
@@ -404,7 +418,7 @@ impl ClientSession {
         url: &Bound<'_, PyAny>,
         options: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Call> {
-        Self::call(slf, &HEAD, url, options)
+        Self::call(slf, &HEAD, url, options, false)
     }
 
     #[pyo3(signature = (url, **options))]
@@ -413,7 +427,7 @@ impl ClientSession {
         url: &Bound<'_, PyAny>,
         options: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Call> {
-        Self::call(slf, &OPTIONS, url, options)
+        Self::call(slf, &OPTIONS, url, options, false)
     }
 
     #[pyo3(signature = (method, url, **options))]
@@ -423,13 +437,28 @@ impl ClientSession {
         url: &Bound<'_, PyAny>,
         options: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Call> {
-        let name = method.to_ascii_uppercase();
-        let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
-        if name.is_empty() || !name.bytes().all(token) {
-            return Err(PyValueError::new_err(format!("`{method}` is not a method")));
-        }
-        let follows = name != "HEAD";
-        Self::call(slf, &Method { name: Arc::from(name), follows }, url, options)
+        Self::call(slf, &Method::named(method)?, url, options, false)
+    }
+
+    /// A call that asks for the connection itself, by a reply of 101.
+    #[pyo3(signature = (method, url, **options))]
+    fn _upgrade(
+        slf: &Bound<'_, Self>,
+        method: &str,
+        url: &Bound<'_, PyAny>,
+        options: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<Call> {
+        Self::call(slf, &Method::named(method)?, url, options, true)
+    }
+
+    /// `async with` or `await` it for a WebSocket.
+    #[pyo3(signature = (url, **options))]
+    fn ws_connect<'py>(
+        slf: &Bound<'py, Self>,
+        url: &Bound<'py, PyAny>,
+        options: Option<&Bound<'py, PyDict>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        imported!(slf.py(), "aiotest.websocket", "Connecting")?.call((slf, url), options)
     }
 
     /// Closes the connections; calls still open are cut.

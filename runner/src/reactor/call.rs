@@ -41,6 +41,10 @@ pub(super) struct Call {
     pub(super) failure: Option<Failure>,
     /// The end of the body, or of the call without one.
     pub(super) ended: Option<Instant>,
+    /// When the reply came that made something else of its connection.
+    pub(super) upgraded: Option<Instant>,
+    /// Somebody waits until all that was said on an upgraded connection is out.
+    pub(super) draining: bool,
     pub(super) left: Option<Verdict>,
     pub(super) record: Option<Record>,
     pub(super) released: bool,
@@ -128,6 +132,8 @@ impl Call {
             paused: false,
             failure: None,
             ended: None,
+            upgraded: None,
+            draining: false,
             left: None,
             record: None,
             released: false,
@@ -147,6 +153,7 @@ impl Call {
             Wake::Body => self.ended.is_some(),
             Wake::Chunk => self.ended.is_some() || (self.head.is_some() && !self.body.is_empty()),
             Wake::Recorded => self.record.is_some(),
+            Wake::Drained => self.ended.is_some() || !self.draining,
         }
     }
 
@@ -155,9 +162,14 @@ impl Call {
         self.head.is_some() && self.wake != Some(Wake::Body) && self.request.read_ahead < self.body.len()
     }
 
+    /// Whether more of a body that nobody will ask for has come than is read ahead.
+    pub(super) fn is_over_full(&self) -> bool {
+        self.upgraded.is_none() && self.request.read_ahead < self.body.len()
+    }
+
     /// When this call fails unless something happens before, and as what.
     pub(super) fn deadline(&self, connecting_since: Option<Instant>) -> Option<(Instant, FailureKind)> {
-        if self.ended.is_some() {
+        if self.ended.is_some() || self.record.is_some() {
             return None;
         }
         let timeouts = &self.request.timeouts;

@@ -125,6 +125,17 @@ impl Connection {
         Ok(written == data.len())
     }
 
+    /// Sends `data` behind all that was sent before; false when something is left for `flush`.
+    pub(super) fn push(&mut self, data: &[u8]) -> Result<bool, Errno> {
+        if let Some(tls) = &mut self.tls {
+            tls.queue(data)?;
+        } else {
+            let written = if self.unsent.is_empty() { self.write(data)? } else { 0 };
+            self.unsent.extend(&data[written..]);
+        }
+        self.flush()
+    }
+
     /// Sends what was left; true when nothing is.
     pub(super) fn flush(&mut self) -> Result<bool, Errno> {
         if let Some(tls) = &mut self.tls {

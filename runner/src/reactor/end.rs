@@ -130,6 +130,7 @@ impl Reactor {
         if call.left.is_some() || call.head.is_none() {
             self.record(id);
         }
+        self.drained(id);
         self.wake(id);
     }
 
@@ -191,6 +192,7 @@ impl Reactor {
         let open: Vec<CallId> = self.calls.keys().collect();
         for id in open {
             self.abort(id, Abort::Stopped);
+            self.hang_up(id);
         }
     }
 
@@ -199,6 +201,7 @@ impl Reactor {
         let Some(call) = self.calls.get_mut(id) else { return };
         call.wake = None;
         if call.record.is_some() {
+            self.hang_up(id);
             self.forget(id);
         } else {
             call.released = true;
@@ -220,10 +223,10 @@ impl Reactor {
     }
 
     /// Puts a call into the statistics, once.
-    fn record(&mut self, id: CallId) {
+    pub(super) fn record(&mut self, id: CallId) {
         let Some(call) = self.calls.get_mut(id).filter(|call| call.record.is_none()) else { return };
         let error = call.error();
-        let latency = call.ended.unwrap_or(call.started) - call.started;
+        let latency = call.upgraded.or(call.ended).unwrap_or(call.started) - call.started;
         let own_fault = call.failure.as_ref().is_some_and(|failure| failure.kind.is_generators());
         let outcome = match &error {
             _ if call.aborted == Some(Abort::Stopped) => Outcome::Aborted,

@@ -21,6 +21,7 @@ pub mod engine;
 pub mod failure;
 pub mod request;
 pub mod response;
+pub mod upgraded;
 
 mod arrival;
 mod call;
@@ -86,6 +87,8 @@ pub enum Wake {
     Chunk,
     /// The record, after `leave`.
     Recorded,
+    /// All that was said on an upgraded connection is out; others may wait for its bytes meanwhile.
+    Drained,
 }
 
 /// What the scenario says of a call.
@@ -293,6 +296,9 @@ impl Reactor {
         let Some(call) = self.calls.get_mut(id) else { return true };
         if call.reached(wake) {
             return true;
+        }
+        if wake == Wake::Drained {
+            return false;
         }
         call.wake = Some(wake);
         self.read_on(id);

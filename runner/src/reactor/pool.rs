@@ -96,8 +96,9 @@ impl Reactor {
 
     /// Aborts a call that somebody may be waiting for.
     pub(super) fn cut(&mut self, id: CallId) {
-        let waited_for = self.calls.get(id).is_some_and(|call| call.wake.is_some());
+        let waited_for = self.calls.get(id).is_some_and(|call| call.wake.is_some() || call.draining);
         self.abort(id, Abort::Cancelled);
+        self.hang_up(id);
         if waited_for {
             self.ready.push(id);
             self.ask_to_be_driven();

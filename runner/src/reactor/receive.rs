@@ -11,7 +11,7 @@ use slotmap::KeyData;
 use super::call::ReplyState;
 use super::end::KEEP_SURPLUS;
 use super::failure::{Failure, FailureKind};
-use super::http1::{self, Body};
+use super::http1::{self, Body, Framing};
 use super::request::Target;
 use super::response::Head;
 use super::{CallId, ConnectionId, Reactor};
@@ -211,7 +211,7 @@ impl Reactor {
         let mut at = 0;
         loop {
             let call = self.calls.get_mut(id)?;
-            let reply = match http1::parse_head(&bytes[at..], &call.method, &call.target) {
+            let mut reply = match http1::parse_head(&bytes[at..], &call.method, &call.target) {
                 Ok(Some(reply)) => reply,
                 Ok(None) => return Some(at),
                 Err(failure) => {
@@ -221,6 +221,11 @@ impl Reactor {
             };
             at += reply.length;
             match reply.head.status {
+                101 if call.request.upgrade => {
+                    call.upgraded = Some(now);
+                    reply.framing = Framing::UntilClose;
+                    reply.keep_alive = false;
+                }
                 101 => {
                     self.fail(id, FailureKind::ProtocolSwitched.into(), now);
                     return None;
@@ -307,7 +312,7 @@ impl Reactor {
                 reply.keep_alive = false;
                 return self.reply_ended(id, now);
             }
-        } else if call.left.is_some() && call.request.read_ahead < call.body.len() {
+        } else if call.left.is_some() && call.is_over_full() {
             return self.truncate(id, now);
         } else if MAX_BODY < call.body.len() {
             call.body = bytes::BytesMut::new();

@@ -234,4 +234,6 @@ pub struct Request {
     pub read_ahead: usize,
     /// How late the iteration that the call belongs to began, if that had an intended start.
     pub late: Option<Duration>,
+    /// A reply of 101 is what is asked for: from then on the connection is the scenario's. See `upgraded`.
+    pub upgrade: bool,
 }

@@ -232,7 +232,7 @@ impl Reactor {
             .get(call)
             .is_some_and(|c| c.exchange.writing.is_some() && c.exchange.written.is_none());
         if !pending {
-            return;
+            return self.drain(call, id);
         }
         // An error is left to the reading side: the server may have replied before it closed.
         let outcome = connection.flush();

@@ -1,6 +1,6 @@
 """What the native module's calls and sessions are given. Types only: there is no such module at run time."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncIterable, Iterable, Mapping
 from typing import Any, Literal, Protocol, TypedDict, TypeVar
 
 _T = TypeVar("_T")
@@ -46,7 +46,7 @@ class Options(TypedDict, total=False):
 
     name: str | None
     params: Pairs[Any] | str | None
-    data: bytes | bytearray | memoryview | str | Pairs[Any] | Form | File | None
+    data: bytes | bytearray | memoryview | str | Pairs[Any] | Form | File | AsyncIterable[bytes] | None
     json: Any
     headers: Pairs[str] | None
     skip_auto_headers: Iterable[str] | None

@@ -15,7 +15,7 @@ from yarl import URL
 
 from aiotest._arguments import Connector, Options, Pairs, Timeout
 from aiotest._awaitables import Future, Gathering, Step, Task, gather
-from aiotest._websocket import Said, WebSocketStream
+from aiotest._said import Said, Upload, WebSocketStream
 from aiotest.client import RequestInfo
 from aiotest.websocket import Connecting
 
@@ -35,6 +35,7 @@ __all__ = [
     "Step",
     "TCPConnector",
     "Task",
+    "Upload",
     "UserScope",
     "WebSocketStream",
     "gather",
@@ -329,7 +330,8 @@ class ClientSession:
 
         Options: `name`, the name that statistics use, the URL's path unless given; `params`, added to the
             query; one of `data` (bytes, str, a mapping, pairs or a `FormData`, sent as a form, in parts where
-            there is a file in it, or a file, read at once) and `json`; `compress`, `gzip`, `deflate` or true
+            there is a file in it, a file, read at once, or an asynchronous generator of bytes or a stream,
+            sent as it comes) and `json`; `compress`, `gzip`, `deflate` or true
             for deflate, which also sends the body chunked; `chunked`, without a `Content-Length`; `headers`,
             replacing the session's of the same name; `skip_auto_headers`, names of headers that are sent only
             if the scenario gives them; `auth`, user and password; `cookies`, beside the session's; `timeout`,

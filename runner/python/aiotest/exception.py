@@ -246,6 +246,8 @@ def _of_failure(
         return SocketTimeoutError(text)
     if kind == "total_timeout":
         return ServerTimeoutError(text)
+    if kind == "upload":
+        return ClientConnectionError(text)
     if kind == "redirects":
         return TooManyRedirects(request_info, (), status=0, message=text)
     if in_body or kind == "payload":

@@ -90,8 +90,8 @@ def encode(data: Any) -> Encoded:
     fields = getattr(data, "_fields", None)
     if not isinstance(fields, list):
         raise TypeError(
-            "data must be bytes, str, a mapping or a sequence of pairs, a FormData or a file; "
-            f"{type(data).__name__} is not supported"
+            "data must be bytes, str, a mapping or a sequence of pairs, a FormData, a file or an async "
+            f"generator; {type(data).__name__} is not supported"
         )
     charset = data._charset or "utf-8"
     if data.is_multipart:

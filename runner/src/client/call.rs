@@ -16,6 +16,7 @@ use super::response::{Received, Response};
 use super::resumed::{self, Resumed};
 use super::scope::Scope;
 use super::session::ClientSession;
+use super::upload::{Streamed, Upload};
 use super::{driver, notify, verdict};
 use crate::reactor::engine::engine;
 use crate::reactor::request::Request;
@@ -26,6 +27,8 @@ pub(super) struct Prepared {
     pub(super) request: Request,
     pub(super) scope: Option<Arc<Scope>>,
     pub(super) manner: Manner,
+    /// The body, where that is no part of the request.
+    pub(super) streamed: Option<Streamed>,
 }
 
 /// How the reply is given to the scenario.
@@ -76,8 +79,11 @@ impl Call {
         let state = std::mem::replace(&mut slf.borrow_mut().state, State::Over);
         match state {
             State::Fresh(prepared) => {
-                let Prepared { request, scope, manner } = *prepared;
+                let Prepared { request, scope, manner, streamed } = *prepared;
                 let (exchange, reply) = Exchange::start(py, request, scope)?;
+                if let Some(streamed) = streamed {
+                    Upload::begin(py, &exchange, streamed)?;
+                }
                 if let Some(reply) = reply {
                     return Self::replied(slf, &exchange, reply, manner);
                 }
@@ -260,7 +266,10 @@ impl Call {
         match &self.state {
             State::Failing(leaving) => leaving.visit(&visit),
             State::Replied(response) => visit.call(response),
-            State::Fresh(_) | State::Waiting { .. } | State::Over => Ok(()),
+            State::Fresh(prepared) => {
+                prepared.streamed.as_ref().map_or(Ok(()), |streamed| visit.call(&streamed.pieces))
+            }
+            State::Waiting { .. } | State::Over => Ok(()),
         }
     }
 

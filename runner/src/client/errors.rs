@@ -148,6 +148,7 @@ const fn family(kind: FailureKind) -> &'static str {
         | Kind::TlsCut
         | Kind::TlsBroken
         | Kind::TlsUnavailable => "tls",
+        Kind::UploadFailed => "upload",
         Kind::TooManyRedirects | Kind::RedirectInvalid => "redirects",
     }
 }

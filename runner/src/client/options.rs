@@ -3,12 +3,14 @@
 use std::sync::Arc;
 
 use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyString};
+use pyo3::types::{PyBytes, PyDict, PyString};
 
-use super::payload::Compress;
+use super::payload::{self, Compress};
 use super::timeout;
-use crate::reactor::request::Timeouts;
+use super::upload::Streamed;
+use crate::reactor::request::{HeaderBlock, Timeouts};
 
 /// How many redirects a call follows unless it says otherwise.
 const MAX_REDIRECTS: u32 = 10;
@@ -73,6 +75,19 @@ impl<'py> Options<'py> {
             _ => known(keyword)?,
         }
         Ok(())
+    }
+
+    /// The body, if it is one that is taken piece by piece while it is sent.
+    pub(super) fn streamed(&self, session: &HeaderBlock) -> PyResult<Option<Streamed>> {
+        let Some(data) = &self.data else { return Ok(None) };
+        if data.is_exact_instance_of::<PyBytes>() || !data.hasattr(intern!(data.py(), "__aiter__"))? {
+            return Ok(None);
+        }
+        let own = self.headers.as_ref().map(|own| payload::add_headers(session, own)).transpose()?;
+        let chunked = self.chunked || !own.as_ref().unwrap_or(session).contains("content-length");
+        let compress = self.compress.map(Compress::name);
+        let pieces = imported!(data.py(), "aiotest.uploads", "pieces")?.call1((data, compress))?;
+        Ok(Some(Streamed { pieces: pieces.unbind(), chunked }))
     }
 
     /// How many redirects are followed.

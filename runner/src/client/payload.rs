@@ -126,7 +126,7 @@ impl Compress {
         }
     }
 
-    const fn name(self) -> &'static str {
+    pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Gzip => "gzip",
             Self::Deflate => "deflate",
@@ -163,6 +163,18 @@ pub(super) fn of_data(data: &Bound<'_, PyAny>) -> PyResult<Payload> {
         content_type: Cow::Owned(kind),
         further: further.into_iter().collect(),
     })
+}
+
+/// A body that follows piece by piece, in chunks or of a length that the scenario tells.
+pub(super) fn streamed(chunked: bool, compress: Option<Compress>) -> Payload {
+    let mut payload = none();
+    if let Some(compress) = compress {
+        payload.further.push(("Content-Encoding", Cow::Borrowed(compress.name())));
+    }
+    if chunked {
+        payload.further.push(("Transfer-Encoding", Cow::Borrowed("chunked")));
+    }
+    payload
 }
 
 /// No body where one is expected.

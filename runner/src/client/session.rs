@@ -76,7 +76,9 @@ impl ClientSession {
             return Err(PyRuntimeError::new_err("Connector is closed"));
         }
         let target = session.targets.target(url, options.params.as_ref())?;
+        let streamed = options.streamed(&session.block)?;
         let payload: Option<Payload> = match (&options.data, &options.json, &session.json_serialize) {
+            (Some(_), _, _) if streamed.is_some() => None,
             (Some(data), _, _) => Some(payload::of_data(data)?),
             (None, Some(json), Some(serialize)) => Some(payload::of_json(serialize.bind(py), json)?),
             _ => None,
@@ -87,10 +89,11 @@ impl ClientSession {
             (Some(payload), Some(compress)) => Some(payload.compressed(compress)?),
             (payload, _) => payload,
         };
-        let payload = match payload {
-            Some(payload) => Some(payload.framed(chunked)),
+        let payload = match (payload, &streamed) {
+            (_, Some(streamed)) => Some(payload::streamed(streamed.chunked, options.compress)),
+            (Some(payload), _) => Some(payload.framed(chunked)),
             // As aiohttp's: servers may ask for a type where they expect a body.
-            None => matches!(&*method.name, "POST" | "PUT" | "PATCH").then(payload::none),
+            (None, None) => matches!(&*method.name, "POST" | "PUT" | "PATCH").then(payload::none),
         };
         let request = Request {
             session: session.id,
@@ -104,6 +107,7 @@ impl ClientSession {
             timeouts: options.timeouts.unwrap_or(session.timeouts),
             read_ahead: session.read_ahead,
             late: intended::lateness(py)?,
+            upload: streamed.is_some(),
             upgrade,
         };
         let manner = Manner {
@@ -115,7 +119,7 @@ impl ClientSession {
             None => current_scope(py)?,
         };
         drop(session);
-        Ok(Call::new(slf.clone().unbind(), Prepared { request, scope, manner }))
+        Ok(Call::new(slf.clone().unbind(), Prepared { request, scope, manner, streamed }))
     }
 
     fn headers_of(

@@ -1,6 +1,6 @@
 //! The two ends of a WebSocket as `aiotest.websocket` uses them: messages that come, and messages that are sent.
 //!
-//! What the connection is to the run (when it is opened, when it is cut) is `reactor::upgraded`'s; what pings and closes are
+//! What the connection is to the run (when it is opened, when it is cut) is `reactor::upgrade`'s; what pings and closes are
 //! answered with is decided in Python. Start at [`WebSocketStream::receive`].
 
 use std::sync::Arc;
@@ -15,12 +15,13 @@ use pyo3::types::PyBytes;
 use super::driver;
 use super::errors::{self, Asked};
 use super::exchange::Exchange;
-use super::resumed::{self, Resumed};
+use super::resumed::Resumed;
+use super::said::Said;
 use super::session::ClientSession;
 use crate::frames::{Breach, Frames, Message, Opcode};
 use crate::reactor::Wake;
 use crate::reactor::engine::engine;
-use crate::reactor::upgraded::Said as Silence;
+use crate::reactor::upload::Unsaid;
 
 /// How much is taken from the connection at once.
 const PIECE: usize = 64 * 1024;
@@ -48,7 +49,7 @@ impl WebSocketStream {
     }
 
     /// The next message, or what to wait for. `None` at the end of the connection.
-    fn advance(slf: &Bound<'_, Self>) -> PyResult<Resumed> {
+    pub(super) fn advance(slf: &Bound<'_, Self>) -> PyResult<Resumed> {
         let py = slf.py();
         loop {
             let message = slf.borrow_mut().frames.take().map_err(|breach| of_breach(py, &breach))?;
@@ -105,7 +106,7 @@ impl WebSocketStream {
     /// The next message as a tuple: opcode, payload (text, bytes, or the code of a close), reason of a close. `None`: the
     /// connection has ended.
     fn receive(slf: &Bound<'_, Self>) -> Said {
-        Said { stream: slf.clone().unbind(), want: Want::Message }
+        Said::message(slf)
     }
 
     /// Sends a message; over at once, unless the server takes less than is sent.
@@ -123,9 +124,9 @@ impl WebSocketStream {
         };
         let said = engine().lock().say(slf.borrow().exchange.id, &frame);
         match said {
-            Ok(()) => Ok(Said { stream: slf.clone().unbind(), want: Want::Drained }),
-            Err(Silence::Closed) => Err(errors::closed(py)),
-            Err(Silence::Failed(failure)) => Err(errors::of_failure(py, &failure, &slf.borrow().asked, None)),
+            Ok(()) => Ok(Said::drained(&slf.borrow().exchange)),
+            Err(Unsaid::Closed) => Err(errors::closed(py)),
+            Err(Unsaid::Failed(failure)) => Err(errors::of_failure(py, &failure, &slf.borrow().asked, None)),
         }
     }
 
@@ -147,77 +148,5 @@ impl WebSocketStream {
 
     fn __clear__(&mut self) {
         self.session = None;
-    }
-}
-
-enum Want {
-    Message,
-    /// Everything that was sent is out.
-    Drained,
-    Over,
-}
-
-/// The awaitables of a WebSocket.
-#[pyclass(module = "aiotest._native")]
-pub(super) struct Said {
-    stream: Py<WebSocketStream>,
-    want: Want,
-}
-
-impl Said {
-    fn resume(slf: &Bound<'_, Self>) -> PyResult<Resumed> {
-        let py = slf.py();
-        let stream = slf.borrow().stream.clone_ref(py);
-        let want = std::mem::replace(&mut slf.borrow_mut().want, Want::Over);
-        let step = match want {
-            Want::Message => WebSocketStream::advance(stream.bind(py)),
-            Want::Drained => {
-                let id = stream.borrow(py).exchange.id;
-                driver::wait(py, id, Wake::Drained)
-                    .map(|waiter| waiter.map_or_else(|| Resumed::Returned(py.None()), Resumed::Suspended))
-            }
-            Want::Over => return Err(PyRuntimeError::new_err("cannot reuse already awaited coroutine")),
-        };
-        if matches!(step, Ok(Resumed::Suspended(_))) {
-            slf.borrow_mut().want = want;
-        }
-        step
-    }
-}
-
-#[pymethods]
-impl Said {
-    fn __await__(slf: Bound<'_, Self>) -> Bound<'_, Self> {
-        slf
-    }
-
-    fn __iter__(slf: Bound<'_, Self>) -> Bound<'_, Self> {
-        slf
-    }
-
-    fn __next__(slf: &Bound<'_, Self>) -> PyResult<Option<Py<PyAny>>> {
-        resumed::next(slf.py(), Self::resume(slf))
-    }
-
-    fn send(slf: &Bound<'_, Self>, value: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
-        resumed::only_none(value)?;
-        resumed::give(Self::resume(slf))
-    }
-
-    /// Nothing is lost: what has come is there for the next one, and what was sent goes out.
-    #[pyo3(signature = (kind, value=None, traceback=None))]
-    fn throw(
-        &mut self,
-        kind: &Bound<'_, PyAny>,
-        value: Option<&Bound<'_, PyAny>>,
-        traceback: Option<&Bound<'_, PyAny>>,
-    ) -> PyResult<Py<PyAny>> {
-        let _ = traceback;
-        self.want = Want::Over;
-        Err(resumed::thrown(kind, value))
-    }
-
-    fn close(&mut self) {
-        self.want = Want::Over;
     }
 }

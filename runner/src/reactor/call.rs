@@ -43,7 +43,9 @@ pub(super) struct Call {
     pub(super) ended: Option<Instant>,
     /// When the reply came that made something else of its connection.
     pub(super) upgraded: Option<Instant>,
-    /// Somebody waits until all that was said on an upgraded connection is out.
+    /// More of the request's body is to come.
+    pub(super) uploading: bool,
+    /// Not all that was said is out, or nothing can be said yet.
     pub(super) draining: bool,
     pub(super) left: Option<Verdict>,
     pub(super) record: Option<Record>,
@@ -116,7 +118,6 @@ impl Call {
         Self {
             method: Arc::clone(&request.method),
             target: Arc::clone(&request.target),
-            request,
             hops: 0,
             name,
             started,
@@ -133,7 +134,9 @@ impl Call {
             failure: None,
             ended: None,
             upgraded: None,
-            draining: false,
+            draining: request.upload,
+            uploading: request.upload,
+            request,
             left: None,
             record: None,
             released: false,
@@ -197,6 +200,7 @@ impl Call {
     /// of its own, so that it is the last one of its hop.
     pub(super) fn may_retry(&self, failure: &Failure) -> bool {
         failure.kind.is_lost_before_reply()
+            && !self.request.upload
             && self.aborted.is_none()
             && self.exchange.reused
             && self.exchange.first_byte.is_none()

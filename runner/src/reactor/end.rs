@@ -62,6 +62,12 @@ impl Reactor {
 
     fn follow(&mut self, id: CallId, head: &Arc<super::response::Head>, target: Arc<Target>, now: Instant) {
         let Some(call) = self.calls.get_mut(id) else { return };
+        if call.request.upload && matches!(head.status, 307 | 308) {
+            let failure = Failure::with(FailureKind::UploadFailed, "a streamed body cannot be sent again");
+            return self.fail(id, failure, now);
+        }
+        call.request.upload = false;
+        call.uploading = false;
         call.history.push(Arc::clone(head));
         call.hops += 1;
         call.body.clear();

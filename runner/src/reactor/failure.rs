@@ -57,6 +57,8 @@ pub enum FailureKind {
     TrailersTooLong,
     /// More bytes of body than are kept in memory for a scenario that wants it whole.
     BodyTooLong,
+    /// What was to be sent could not be had, or cannot be sent twice.
+    UploadFailed,
     /// The certificate's time is over.
     TlsExpired,
     /// The certificate's time has not come.
@@ -96,7 +98,7 @@ pub enum FailureKind {
 impl FailureKind {
     /// Every kind, in the order in which they are declared.
     #[cfg(test)]
-    pub(crate) const ALL: [Self; 40] = [
+    pub(crate) const ALL: [Self; 41] = [
         Self::NameNotFound,
         Self::Refused,
         Self::Unreachable,
@@ -120,6 +122,7 @@ impl FailureKind {
         Self::ChunkEndMissing,
         Self::TrailersTooLong,
         Self::BodyTooLong,
+        Self::UploadFailed,
         Self::TlsExpired,
         Self::TlsNotYetValid,
         Self::TlsUnknownIssuer,
@@ -176,6 +179,7 @@ impl FailureKind {
             Self::TlsCut => "TLS: connection cut in the handshake",
             Self::TlsBroken => "TLS: protocol broken by the server",
             Self::TooManyRedirects => "too many redirects",
+            Self::UploadFailed => "upload failed",
             Self::RedirectInvalid => "redirect to no usable URL",
             Self::OutOfFiles => "generator: no open files left",
             Self::OutOfPorts => "generator: no local ports left",

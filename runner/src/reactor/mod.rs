@@ -21,7 +21,7 @@ pub mod engine;
 pub mod failure;
 pub mod request;
 pub mod response;
-pub mod upgraded;
+pub mod upload;
 
 mod arrival;
 mod call;
@@ -44,6 +44,7 @@ mod tests;
 mod tickets;
 mod tls;
 mod turn;
+mod upgrade;
 
 use call::Call;
 use connection::Connection;

@@ -103,7 +103,7 @@ impl Reactor {
             self.count_head(held.call);
         }
         match outcome {
-            Ok(true) => self.mark_written(held.call),
+            Ok(true) => self.all_is_out(held.call),
             Ok(false) => {}
             Err(errno) => self.fail(held.call, connection::socket_failure(errno), now),
         }

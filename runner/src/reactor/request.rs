@@ -234,6 +234,8 @@ pub struct Request {
     pub read_ahead: usize,
     /// How late the iteration that the call belongs to began, if that had an intended start.
     pub late: Option<Duration>,
-    /// A reply of 101 is what is asked for: from then on the connection is the scenario's. See `upgraded`.
+    /// The body is not in `body`: it follows piece by piece, by `say`. The headers tell how it is framed.
+    pub upload: bool,
+    /// A reply of 101 is what is asked for: from then on the connection is the scenario's. See `upgrade`.
     pub upgrade: bool,
 }

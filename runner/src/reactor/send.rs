@@ -240,7 +240,7 @@ impl Reactor {
             self.count_head(call);
         }
         if matches!(outcome, Ok(true)) {
-            self.mark_written(call);
+            self.all_is_out(call);
         }
     }
 
@@ -253,7 +253,16 @@ impl Reactor {
         }
     }
 
-    pub(super) fn mark_written(&mut self, id: CallId) {
+    /// The socket has taken all there was; of a body that is streamed more may come.
+    pub(super) fn all_is_out(&mut self, id: CallId) {
+        if self.calls.get(id).is_some_and(|call| call.uploading) {
+            self.drained(id);
+        } else {
+            self.mark_written(id);
+        }
+    }
+
+    fn mark_written(&mut self, id: CallId) {
         let now = Instant::now();
         if let Some(call) = self.calls.get_mut(id) {
             call.exchange.written = Some(now);

@@ -51,6 +51,7 @@ impl Bench {
             timeouts: Timeouts { total: Some(Duration::from_secs(10)), ..Timeouts::default() },
             read_ahead: 64 * 1024,
             late: None,
+            upload: false,
             upgrade: false,
         }
     }

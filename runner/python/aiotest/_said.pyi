@@ -1,4 +1,6 @@
-"""The native module's half of a WebSocket; `aiotest.websocket` is the other."""
+"""What is said on a connection behind a request: messages of a WebSocket (`aiotest.websocket` is the other
+half), and a body that is streamed (`aiotest.uploads`). At run time this is in the native module.
+"""
 
 from collections.abc import Coroutine
 from types import TracebackType
@@ -27,8 +29,30 @@ class WebSocketStream:
         """Bytes that have come so far."""
 
 @final
+class Upload:
+    """The body of a call, while it is sent piece by piece."""
+
+    def ready(self) -> Coroutine[Any, Any, None]:
+        """Awaited, it waits until the first piece can be sent, or the call has ended."""
+
+    @property
+    def over(self) -> bool:
+        """Whether the call has ended, so that nothing more is to be sent."""
+
+    def write(self, piece: bytes) -> Coroutine[Any, Any, None]:
+        """Send a piece at once; awaited, it waits while the server takes less than is sent. Raises:
+        `ClientConnectionError` once the call has ended.
+        """
+
+    def end(self) -> None:
+        """There are no more pieces."""
+
+    def fail(self, why: str) -> None:
+        """The next piece cannot be had: the call fails."""
+
+@final
 class Said:
-    """The awaitable behind both coroutines. Cancelling it loses nothing."""
+    """The awaitable behind the coroutines here. Cancelling it loses nothing."""
 
     def __await__(self) -> Self: ...
     def __iter__(self) -> Self: ...

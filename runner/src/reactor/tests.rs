@@ -14,6 +14,7 @@ mod hostile;
 mod outbox;
 mod pool;
 mod tls;
+mod upgrade;
 
 use aiotest_core::stats::Row;
 use bytes::Bytes;

@@ -8,16 +8,14 @@ from __future__ import annotations
 
 import importlib.util
 import inspect
-import math
 import sys
 import traceback
 from dataclasses import dataclass
-from numbers import Real
 from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Any
 
-from aiotest import gathering
+from aiotest import gathering, waiting
 from aiotest.log import logger
 from aiotest.shape import LoadUserShape
 from aiotest.user import User, is_job, is_job_name
@@ -135,20 +133,14 @@ def _check(cls: type[User]) -> None:
             f"(0 disables the class), not {weight!r}"
         )
     wait: object = cls.wait_time
-    if not isinstance(wait, property) and not _is_wait(wait):
-        raise AiotestfileError(
-            f"{_place(cls)}: {cls.__name__}.wait_time must be a number of seconds, 0 or more, not {wait!r}"
-        )
+    if not isinstance(wait, property) and (wrong := waiting.fault(wait)):
+        raise AiotestfileError(f"{_place(wait, cls)}: {cls.__name__}.wait_time {wrong}")
     for name in ("start", "on_start", "on_stop"):
         if not inspect.iscoroutinefunction(inspect.unwrap(getattr(cls, name))):
             raise AiotestfileError(
                 f"{_place(getattr(cls, name), cls)}: {cls.__name__}.{name} must be `async def`"
             )
     _check_jobs(cls)
-
-
-def _is_wait(value: object) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool) and 0 <= float(value) < math.inf
 
 
 def _check_jobs(cls: type[User]) -> None:

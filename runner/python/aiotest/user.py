@@ -10,12 +10,14 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Callable, Coroutine, Iterable
+from math import inf
 from types import FunctionType
 from typing import Any
 
-from aiotest import life
+from aiotest import life, waiting
 from aiotest._native import loop_turn
 from aiotest.client import ClientSession
+from aiotest.waiting import WaitTime
 
 __all__ = ["AsyncHttpUser", "Job", "User"]
 
@@ -53,8 +55,14 @@ class User:
     """One simulated user: a task that runs its jobs one after the other, for ever."""
 
     host: str | None = None
-    wait_time: float = 1
-    """Seconds to wait after every job, and once after `on_start`; 0 only lets others run."""
+    wait_time: WaitTime = 1
+    """Seconds to wait after every job, and once after `on_start`; 0 only lets others run.
+
+    Also a pair `(low, high)`, from which every wait is drawn evenly, or a function or coroutine function that
+    is called for every wait, with the user or without anything, and returns seconds: `def wait_time(self)`,
+    `async def wait_time(self)`, `lambda self: …`, `staticmethod`. It may be set for one user, as in
+    `self.wait_time = (1, 3)`. What is no time ends the user with a `ValueError` that says so.
+    """
     weight: int = 1
     """Share of this class in all users; 0 disables the class."""
     session: Any = None
@@ -95,7 +103,7 @@ class User:
         that a job raises ends the user. Override it to run jobs in another way, such as `asyncio.gather`.
         """
         await self.on_start()
-        await life.pause(self.wait_time)
+        await life.pause(await waiting.seconds(self))
         turn = loop_turn()
         while True:
             if not self.jobs:
@@ -108,8 +116,18 @@ class User:
                         raise
                 # A job that waited for a call has let the others run already.
                 before, turn = turn, loop_turn()
-                if self.wait_time > 0 or before == turn:
-                    await life.pause(self.wait_time)
+                wait: Any = self.wait_time
+                try:
+                    waits = 0 < wait < inf
+                except TypeError:  # no number
+                    wait = await waiting.seconds(self)
+                    waits = wait > 0
+                if waits:
+                    await life.pause(wait)
+                elif wait != 0:
+                    await waiting.seconds(self)  # says what is wrong with it
+                elif before == turn:
+                    await life.pause(0)
 
 
 class AsyncHttpUser(User):

@@ -3,12 +3,13 @@
 //! A manifest file finds the `ConfigMap`s of its folder; a folder is one manifest. Nothing is fetched from anywhere.
 //! Start at [`load`].
 
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use aiotest_api::LoadTest;
 use aiotest_api::check::{Problem, check};
 use aiotest_api::load_test::ConfigMapKey;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::documents::{self, Document};
 use super::sources::{self, Files};
@@ -182,6 +183,9 @@ fn files_of_map(
             } else {
                 path
             };
+            if let Some(file) = file_of_key(folder, wanted, notes) {
+                return Ok(file);
+            }
             return Err(Error::NoConfigMap { name: wanted.name.clone(), path: folder.to_owned(), found });
         }
         _ => {
@@ -200,6 +204,19 @@ fn files_of_map(
         return Err(Error::NoKey { name: wanted.name.clone(), key: wanted.key.clone(), found });
     }
     Ok(files)
+}
+
+/// What a map of the one file that is named like the wanted key would hold, where that lies in `folder`: so it is
+/// written in an editor, and only a cluster needs a map of it.
+fn file_of_key(folder: &Path, wanted: &ConfigMapKey, notes: &mut Vec<String>) -> Option<Files> {
+    let ConfigMapKey { name, key, .. } = wanted;
+    let content = fs::read_to_string(folder.join(key)).ok()?;
+    let files = sources::files_of(&json!({"data": {key: content}})).ok()?;
+    notes.push(format!(
+        "ConfigMap `{name}` is the file {key} here; a cluster is given it by \
+         `kubectl create configmap {name} --from-file={key}`"
+    ));
+    Some(files)
 }
 
 /// The maps that the LoadTest could see on a cluster: those of its own namespace. One that names no namespace goes

@@ -97,6 +97,25 @@ fn an_inline_file_needs_no_map() {
 }
 
 #[test]
+fn a_file_that_is_named_like_the_key_stands_for_a_map_that_is_not_there() {
+    let files = [("load.yaml", LOAD_TEST), ("aiotestfile.py", "import this"), ("cards.py", "CARDS = []")];
+    let beside = folder(&files);
+    for path in [beside.path().to_owned(), beside.path().join("load.yaml")] {
+        let manifest = load(&path).unwrap();
+        assert_eq!(manifest.files.keys().collect::<Vec<_>>(), ["aiotestfile.py"]);
+        assert_eq!(manifest.files["aiotestfile.py"], b"import this");
+        let [note] = &manifest.notes[..] else { panic!("{:?}", manifest.notes) };
+        assert!(note.ends_with("`kubectl create configmap checkout --from-file=aiotestfile.py`"), "{note}");
+    }
+    fs::write(beside.path().join("map.yaml"), CONFIG_MAP).unwrap();
+    assert_eq!(
+        load(beside.path()).unwrap().files["aiotestfile.py"],
+        b"import cards",
+        "a map that is there wins"
+    );
+}
+
+#[test]
 fn what_means_nothing_here_is_named() {
     let text = LOAD_TEST
         .replace("{name: checkout}\nspec:", "{name: checkout, namespace: shop}\nstatus: {}\nspec:")

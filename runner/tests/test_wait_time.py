@@ -166,7 +166,6 @@ def fails(self: object) -> float:
 NUMBER = "TestIt.wait_time must be a number of seconds, 0 or more, a pair"
 BAD: list[tuple[Any, str]] = [
     (-1, f"ValueError: {NUMBER}"),
-    (True, f"ValueError: {NUMBER}"),
     (None, f"ValueError: {NUMBER}"),
     ("2", f"ValueError: {NUMBER}"),
     (float("nan"), f"ValueError: {NUMBER}"),
@@ -211,6 +210,7 @@ REFUSED = [
     ("-1", f"{NUMBER} (low, high) of such, or a function or coroutine function that returns one, not -1"),
     ("float('nan')", f"{NUMBER} (low, high) of such, or a function or coroutine function that returns one"),
     ("'2'", NUMBER),
+    ("True", NUMBER),
     ("None", NUMBER),
     ("(1, 2, 3)", NUMBER),
     ("(2, 1)", "TestIt.wait_time is a pair whose low is above its high: write (1, 2)"),

@@ -59,7 +59,7 @@ def master(argv: Sequence[str]) -> int:
     with asyncio.Runner() as loop:
         try:
             plan = read_plan(flags.plan)
-            with Deadline(plan, announcement.refuse):
+            with Deadline.of_reading(plan, announcement.refuse):
                 seat = take_seat(loop, plan, flags.token_file)
                 native, facade = loop.run(_prepared(seat, flags, in_pod))
         except (AiotestfileError, UsageError, ValueError) as error:

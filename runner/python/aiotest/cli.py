@@ -17,6 +17,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
             process.let_go_of_ctrl_c()
             return _native.run_manifest(given[1:])
+        case ["check"]:
+            from aiotest import check
+
+            return check.run(given[1:])
+        case ["init"]:
+            from aiotest import starter
+
+            return starter.run(given[1:])
         case ["pod"]:
             from aiotest import _native, process
 

@@ -25,7 +25,7 @@ from aiotest.log import logger
 if TYPE_CHECKING:
     from aiotest.user import User
 
-__all__ = ["Host", "Life", "Scope", "current_life", "is_recorded", "live", "pause"]
+__all__ = ["Host", "Life", "Scope", "current_life", "described", "is_recorded", "live", "pause"]
 
 
 class Scope(Protocol):
@@ -238,7 +238,7 @@ class Life:
         elif cancelled and _is_cancellation(error):
             logger.warning(f"{name} was cancelled by the scenario: the user is gone and counts as missing")
         else:
-            self.host.user_error(f"{_summary(error)}{_place(error.__traceback__)}")
+            self.host.user_error(described(error))
             text = f"{_summary(error)}\n{''.join(traceback.format_tb(error.__traceback__))}".rstrip()
             logger.error(f"{name} died: {text}")
             await events.user_error.notify(runner=runners.global_runner, error=text)
@@ -269,6 +269,11 @@ def is_recorded(error: BaseException) -> bool:
     if isinstance(error, BaseExceptionGroup):
         return all(is_recorded(each) for each in error.exceptions)
     return getattr(error, "aiotest_recorded", False) is True
+
+
+def described(error: BaseException) -> str:
+    """Type, message and the scenario's line of an error: what it is counted by."""
+    return f"{_summary(error)}{_place(error.__traceback__)}"
 
 
 def _is_cancellation(error: BaseException) -> bool:

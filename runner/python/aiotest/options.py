@@ -15,19 +15,23 @@ from typing import NoReturn
 from aiotest import events
 from aiotest.log import LEVELS
 
-__all__ = ["UsageError", "file_of", "own_words", "parse", "parse_own", "parser", "run_time"]
+__all__ = ["UsageError", "file_of", "own_words", "parse", "parse_check", "parse_own", "parser", "run_time"]
 
 BUCKETS = [50, 100, 200, 300, 400, 500, 600, 700, 800, 900, 1000, 2000, 5000, 8000]
 """Upper bounds of `aiotest_response_times`, in ms."""
 
 _ABOUT = """\
-Two ways to run a load test:
+Two ways to run a load test, and two ways to get there:
 
   aiotest run PATH [--report-json FILE]
         a LoadTest manifest, or a folder with one and the ConfigMaps that it names
         (`aiotest run --help` says more)
   aiotest [-f FILE] [options]
         a Python file of users, in this one process, with the options below
+  aiotest init [FOLDER]
+        a first file of users and a manifest for it
+  aiotest check FILE [options]
+        each job once with one user of each class, every call shown (`aiotest check --help` says more)
 """
 
 
@@ -44,7 +48,7 @@ def parser(version: str, with_help: bool = True) -> argparse.ArgumentParser:
     """The parser of the old command line, without the file's own options."""
     made = _Parser(
         prog="aiotest",
-        usage="aiotest run PATH … | aiotest [options]",
+        usage="aiotest run PATH … | aiotest [options] | aiotest init [FOLDER] | aiotest check FILE [options]",
         description=_ABOUT,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         add_help=with_help,
@@ -158,6 +162,30 @@ async def parse_own(args: Sequence[str], host: str | None, version: str) -> argp
     return own.parse_args(list(args), options)
 
 
+async def parse_check(argv: Sequence[str], version: str) -> argparse.Namespace:
+    """What follows the file on the line of `aiotest check`: its options and the file's own, everything else
+    as if it had not been given. Raises: `UsageError`.
+    """
+    made = _Parser(
+        prog="aiotest check",
+        usage="aiotest check FILE [options, the file's own among them]",
+        description="Read the file, run each job once with one user of each class, and show every call.",
+        allow_abbrev=False,
+        conflict_handler="resolve",  # an option of the file's wins over ours
+    )
+    made.add_argument("-H", "--host", help="where requests go; wins over the `host` of every class")
+    made.add_argument(
+        "--timeout",
+        dest="check_timeout",
+        type=_seconds,
+        metavar="SECONDS",
+        help="how long the user of one class may take for its jobs, and for `on_start` and `on_stop` (30)",
+    )
+    made.set_defaults(check_timeout=30.0)
+    await events.init_command_line_parser.fire(parser=made)
+    return made.parse_args(list(argv), parser(version, with_help=False).parse_args([]))
+
+
 def own_words(argv: Sequence[str]) -> list[str]:
     """What is left of a command line for the file's own options."""
     return parser("", with_help=False).parse_known_args(list(argv))[1]
@@ -205,10 +233,18 @@ def _is_whole(text: str) -> bool:
 
 
 def _rate(text: str) -> float:
+    return _above_0(text, "users a second")
+
+
+def _seconds(text: str) -> float:
+    return _above_0(text, "seconds")
+
+
+def _above_0(text: str, of_what: str) -> float:
     try:
         number = float(text)
     except ValueError:
         number = math.nan
     if not (math.isfinite(number) and number > 0):
-        raise argparse.ArgumentTypeError(f"`{text}` is not a number of users a second above 0")
+        raise argparse.ArgumentTypeError(f"`{text}` is not a number of {of_what} above 0")
     return number

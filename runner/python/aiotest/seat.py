@@ -93,19 +93,30 @@ def _as_its_author_knows(text: str, plan: Plan) -> str:
 class Deadline:
     """Ends this process if the block takes too long, whatever the main thread hangs in.
 
-    Only a thread can do that: a scenario may catch any exception, and code in C need not look for signals. It
-    is gone when the block ends, before there is any user.
+    Only a thread can do that: a scenario may catch any exception, and code in C need not look for signals.
     """
 
-    def __init__(self, plan: Plan, refuse: Callable[[str], int]) -> None:
-        """`refuse` says why, and returns the exit code. A run that would be given up sooner waits no longer
-        than that.
+    def __init__(self, path: Path, seconds: float, what: str, refuse: Callable[[str], int]) -> None:
+        """`path`: the scenario. `refuse` says that `what` took longer and where, and returns the exit
+        code.
         """
-        self._plan, self._refuse = plan, refuse
-        self._seconds = min(READING, plan.deadline("startup", READING))
-        self._timer = threading.Timer(self._seconds, self._end)
+        self._path, self._seconds, self._what, self._refuse = path.resolve(), seconds, what, refuse
+        self._timer = threading.Timer(seconds, self._end)
         self._timer.daemon = True
         self._main = threading.get_ident()
+
+    @classmethod
+    def of_reading(cls, plan: Plan, refuse: Callable[[str], int]) -> Self:
+        """For reading a run's scenario, before there is any user. A run that would be given up sooner waits
+        no longer than that.
+        """
+        seconds = min(READING, plan.deadline("startup", READING))
+        return cls(
+            Path(plan.aiotestfile),
+            seconds,
+            "reading the file",
+            lambda text: refuse(_as_its_author_knows(text, plan)),
+        )
 
     def __enter__(self) -> Self:
         self._timer.start()
@@ -118,12 +129,11 @@ class Deadline:
         self._timer.join()
 
     def _end(self) -> None:
-        text = f"{self._place()}: reading the file did not come to an end within {self._seconds:g} s"
-        process.quit_now(self._refuse(_as_its_author_knows(text, self._plan)))
+        text = f"{self._place()}: {self._what} did not come to an end within {self._seconds:g} s"
+        process.quit_now(self._refuse(text))
 
     def _place(self) -> str:
         """The innermost line of the scenario that the main thread is in."""
-        path = Path(self._plan.aiotestfile).resolve()
         frames = traceback.extract_stack(sys._current_frames()[self._main])
-        own = [frame for frame in frames if frame.filename.startswith(f"{path.parent}/")]
-        return f"{own[-1].filename}:{own[-1].lineno}" if own else f"{path}:1"
+        own = [frame for frame in frames if frame.filename.startswith(f"{self._path.parent}/")]
+        return f"{own[-1].filename}:{own[-1].lineno}" if own else f"{self._path}:1"

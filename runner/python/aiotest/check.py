@@ -1,0 +1,228 @@
+"""`aiotest check FILE`: one user of each class runs each of its jobs once, and every call is shown.
+
+The users live as in a run, on the same host; the orders come from here in place of a master's plan, so there
+is no load and nobody else takes part. Start at [`run`][].
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from argparse import Namespace
+from collections.abc import Callable, Coroutine, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+from aiotest import _native, events, log, options, process, runners, waiting
+from aiotest.check_sheet import Sheet
+from aiotest.collection import AiotestfileError, Collected, collect, find_file
+from aiotest.host import RunnerHost
+from aiotest.life import described, is_recorded
+from aiotest.seat import READING, Deadline
+from aiotest.user import User
+
+__all__ = ["run"]
+
+FAILED = 1
+TO_BE_CUT = 10.0
+"""Seconds beyond its time that a user is given to end once everything of it has been cancelled."""
+
+
+def run(argv: Sequence[str]) -> int:
+    """Carry out `aiotest check FILE …`. Returns 0 if every call and every job went well, else 1."""
+    log.set_up()
+    given = list(argv)
+    name = given.pop(0) if given and not given[0].startswith("-") else "aiotestfile"
+    with asyncio.Runner() as loop:
+        try:
+            if {"-h", "--help"} & set(given[:1]):
+                loop.run(options.parse_check(given, process.version()))
+            with Deadline(find_file(name), READING, "reading the file", _refuse):
+                sheet = Sheet()  # before the file takes over the names that are watched
+                collected = collect(name)
+                parsed = loop.run(options.parse_check(given, process.version()))
+                collected.aim_at(parsed.host)
+                sheet.introduce(collected)
+            stuck = loop.run(_Check(collected, parsed, sheet).carry_out())
+        except (AiotestfileError, options.UsageError) as error:
+            return _refuse(str(error))
+        code = FAILED if sheet.conclude() else 0
+        if stuck:
+            process.quit_now(code)
+    return code
+
+
+def _refuse(text: str) -> int:
+    print(f"aiotest: {text}", file=sys.stderr)
+    return FAILED
+
+
+class _Check:
+    """One look at a scenario, class by class."""
+
+    def __init__(self, collected: Collected, given: Namespace, sheet: Sheet) -> None:
+        self._collected, self._sheet = collected, sheet
+        self._seconds: float = given.check_timeout
+        self._facade = runners.LocalRunner(given)
+
+    async def carry_out(self) -> bool:
+        """Returns whether some user withstood every cancellation."""
+        runners.global_runner = self._facade
+        await events.init.fire()
+        events.stats_request += self._sheet.call
+        orders = _Orders(self._sheet)
+        self._facade.attach(orders)
+        walks = [_Walk(cls, self._sheet, orders.changed) for cls in self._collected.user_classes]
+        classes = [cast("type[User]", walk.maker()) for walk in walks]
+        host = RunnerHost(orders, classes, _native.UserScope, _native.record, self._facade)
+        hosting = asyncio.create_task(host.run(), name="check")
+        orders.do(("test_start",))
+        for index, walk in enumerate(walks):
+            self._sheet.begin(walk.cls)
+            what = f"checking {walk.cls.__name__}"
+            with Deadline(self._collected.path, self._seconds + 2 * TO_BE_CUT, what, _refuse):
+                await self._walk(orders, index, walk)
+        orders.do(("end", 0))
+        await hosting
+        orders.close()
+        return host.stuck
+
+    async def _walk(self, orders: _Orders, index: int, walk: _Walk) -> None:
+        try:
+            async with asyncio.timeout(self._seconds):
+                orders.do(("start", index, 1))
+                await orders.until(lambda: walk.task is not None or index in orders.dead)
+                orders.do(("start_complete", 1))
+                await orders.until(lambda: walk.done or index in orders.dead)
+                orders.do(("retire", index, 1))
+                await orders.until(lambda: not orders.live.get(index))
+        except TimeoutError:
+            place = walk.place(self._collected.path)
+            self._sheet.problem(f"{walk.step} did not end within {self._seconds:g} s{place}")
+            orders.do(("stop_now",))
+            try:
+                async with asyncio.timeout(TO_BE_CUT):
+                    await orders.until(lambda: not orders.live.get(index))
+            except TimeoutError:
+                self._sheet.problem(f"{walk.cls.__name__} withstood every cancellation")
+
+
+class _Orders:
+    """What the host takes for the native runner: it is told here what to do, and what came of it."""
+
+    def __init__(self, sheet: Sheet) -> None:
+        self._sheet = sheet
+        self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._todo: list[tuple[Any, ...]] = []
+        self.live: dict[int, int] = {}
+        self.dead: set[int] = set()
+        """Classes whose user ended by itself."""
+        self.changed = asyncio.Event()
+
+    def do(self, action: tuple[Any, ...]) -> None:
+        self._todo.append(action)
+        os.eventfd_write(self._wake, 1)
+
+    async def until(self, is_so: Callable[[], bool]) -> None:
+        while not is_so():
+            self.changed.clear()
+            await self.changed.wait()
+
+    def close(self) -> None:
+        os.close(self._wake)
+
+    # What the host asks and tells.
+
+    def fileno(self) -> int:
+        return self._wake
+
+    def poll(self) -> list[tuple[Any, ...]]:
+        os.eventfd_read(self._wake)
+        todo, self._todo = self._todo, []
+        return todo
+
+    def users(self, class_index: int, live: int, dead: int) -> None:
+        self.live[class_index] = live
+        if dead:
+            self.dead.add(class_index)
+        self.changed.set()
+
+    def user_error(self, text: str) -> None:
+        self._sheet.problem(f"the user died: {text}")
+
+    def loop_lag(self, seconds: float) -> None:
+        """Of no interest here."""
+
+    def lateness(self, seconds: float) -> None:
+        """Of no interest here."""
+
+    @property
+    def user_count(self) -> int:
+        return sum(self.live.values())
+
+    @property
+    def state(self) -> str:
+        return runners.STATE_RUNNING if self.user_count else runners.STATE_STARTING
+
+
+class _Walk:
+    """The way of one user through its jobs, in the place of its `start`."""
+
+    def __init__(self, cls: type[User], sheet: Sheet, changed: asyncio.Event) -> None:
+        self.cls, self._sheet, self._changed = cls, sheet, changed
+        self.step = "the handlers of `test_start`"
+        self.task: asyncio.Task[Any] | None = None
+        self.done = False
+
+    def maker(self) -> Callable[[], User]:
+        """What makes the user, named as its class."""
+
+        def make() -> User:
+            user = self.cls()
+            on_stop = user.on_stop
+            walk: Any = user
+            walk.start = lambda: self._start(user)
+            walk.on_stop = lambda: self._take("on_stop", on_stop())
+            return user
+
+        make.__name__ = self.cls.__name__
+        return make
+
+    async def _start(self, user: User) -> None:
+        self.task = asyncio.current_task()
+        self._changed.set()
+        if await self._take("on_start", user.on_start()):
+            await self._take("wait_time", waiting.seconds(user), shown=False)
+            for job in user.jobs:
+                await self._take(getattr(job, "__name__", repr(job)), job(user))
+        self.done = True
+        self._changed.set()
+        # Until it is retired, as users are.
+        await asyncio.Event().wait()
+
+    async def _take(self, name: str, work: Coroutine[Any, Any, Any], shown: bool = True) -> bool:
+        """Do one thing of the user's. Returns whether it went well."""
+        self.step = f"{self.cls.__name__}.{name}"
+        if shown:
+            self._sheet.step(name)
+        try:
+            await work
+        except Exception as error:
+            # A call that failed has been shown already.
+            if not is_recorded(error):
+                self._sheet.problem(f"{self.step} raised {described(error)}")
+            elif name == "on_start":
+                self._sheet.problem(f"{self.step} did not catch the failure of its call: the user ends there")
+            return False
+        return True
+
+    def place(self, path: Path) -> str:
+        """` (file.py:12)`: the innermost line of the scenario that the user waits in."""
+        found, inner = "", None if self.task is None else self.task.get_coro()
+        while inner is not None:
+            frame = getattr(inner, "cr_frame", None) or getattr(inner, "gi_frame", None)
+            if frame is not None and frame.f_code.co_filename == str(path):
+                found = f" ({path.name}:{frame.f_lineno})"
+            inner = getattr(inner, "cr_await", None) or getattr(inner, "gi_yieldfrom", None)
+        return found

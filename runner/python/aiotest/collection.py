@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import inspect
+import re
 import sys
 import traceback
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from typing import Any
 from aiotest import gathering, waiting
 from aiotest.log import logger
 from aiotest.shape import LoadUserShape
-from aiotest.user import User, is_job, is_job_name
+from aiotest.user import AsyncHttpUser, User, is_job, is_job_name
 
 __all__ = ["AiotestfileError", "Collected", "collect", "find_file"]
 
@@ -42,9 +43,16 @@ class Collected:
         return [(cls.__name__, cls.weight) for cls in self.user_classes]
 
     def aim_at(self, host: str | None) -> None:
-        """Let `host`, if there is one, win over the `host` of every class."""
-        for cls in self.user_classes if host else ():
-            cls.host = host
+        """Let `host`, if there is one, win over the `host` of every class. Raises: `AiotestfileError` where a
+        class for HTTP would have one that is no URL.
+        """
+        for cls in self.user_classes:
+            if host:
+                cls.host = host
+            aim: object = cls.host
+            if issubclass(cls, AsyncHttpUser) and aim and not isinstance(aim, property) and not _is_url(aim):
+                what = "argument -H/--host" if host else f"{_place(cls)}: {cls.__name__}.host"
+                raise AiotestfileError(f"{what} {_no_url(aim)}")
 
 
 def find_file(name: str) -> Path:
@@ -143,6 +151,15 @@ def _check(cls: type[User]) -> None:
     _check_jobs(cls)
 
 
+def _is_url(host: object) -> bool:
+    return re.match(r"(?i)https?://[^/?#]", str(host)) is not None
+
+
+def _no_url(host: object) -> str:
+    example = f"http://{host}" if re.fullmatch(r"[\w.-]+(:\d+)?(/.*)?", str(host)) else "http://example.com"
+    return f"must be a URL that begins with http:// or https://, such as {example}, not {host!r}"
+
+
 def _check_jobs(cls: type[User]) -> None:
     for base in cls.__mro__:
         for name, value in vars(base).items():
@@ -161,6 +178,22 @@ def _check_jobs(cls: type[User]) -> None:
             f"{_place(cls)}: {cls.__name__} has no job: write `async def test_…(self)`, "
             "a coroutine whose name starts or ends with `test`"
         )
+    for job in jobs:
+        if not _takes_the_user(job):
+            name = f"{cls.__name__}.{getattr(job, '__name__', job)}"
+            raise AiotestfileError(
+                f"{_place(job, cls)}: {name}{inspect.signature(job)} must take the user alone: `(self)`"
+            )
+
+
+def _takes_the_user(job: Any) -> bool:
+    try:
+        inspect.signature(job).bind(None)
+    except TypeError:
+        return False
+    except ValueError:
+        pass  # written in C, and doesn't say
+    return True
 
 
 def _looks_like_a_job(value: object) -> bool:

@@ -295,7 +295,9 @@ async def _close(user: User, scope: Scope) -> None:
 
 
 def _summary(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    # Notes name the argument of ours that was wrong.
+    notes = "".join(f" ({note})" for note in getattr(error, "__notes__", ()))
+    return f"{type(error).__name__}{f': {error}' if str(error) else ''}{notes}"
 
 
 def _place(trace: TracebackType | None) -> str:

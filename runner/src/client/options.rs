@@ -58,7 +58,10 @@ impl<'py> Options<'py> {
 
     fn set(&mut self, keyword: &str, value: Bound<'py, PyAny>) -> PyResult<()> {
         match keyword {
-            "name" => self.name = Some(Arc::from(value.cast::<PyString>()?.to_cow()?.as_ref())),
+            "name" => {
+                let text = value.cast::<PyString>().map_err(|_| wrong(keyword, "a str", &value))?;
+                self.name = Some(Arc::from(text.to_cow()?.as_ref()));
+            }
             "params" => self.params = Some(value),
             "data" => self.data = Some(value),
             "json" => self.json = Some(value),
@@ -70,7 +73,11 @@ impl<'py> Options<'py> {
             "chunked" => self.chunked = value.is_truthy()?,
             "timeout" => self.timeouts = Some(timeout::limits(&value)?),
             "allow_redirects" => self.allow_redirects = Some(value.is_truthy()?),
-            "max_redirects" => self.max_redirects = Some(value.extract()?),
+            "max_redirects" => {
+                let most =
+                    value.extract().map_err(|_| wrong(keyword, "a whole number, 0 or more", &value))?;
+                self.max_redirects = Some(most);
+            }
             "raise_for_status" => self.raise_for_status = Some(value.is_truthy()?),
             _ => known(keyword)?,
         }
@@ -109,6 +116,11 @@ pub(super) fn names(given: &Bound<'_, PyAny>) -> PyResult<Vec<String>> {
     }
     let names = given.try_iter().map_err(|_| wrong())?;
     names.map(|name| Ok(name?.str()?.to_cow()?.into_owned())).collect()
+}
+
+fn wrong(keyword: &str, what: &str, value: &Bound<'_, PyAny>) -> PyErr {
+    let given = value.repr().map_or_else(|error| error.to_string(), |text| text.to_string());
+    PyTypeError::new_err(format!("{keyword} must be {what}, not {given}"))
 }
 
 fn known(keyword: &str) -> PyResult<()> {

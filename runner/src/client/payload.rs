@@ -184,7 +184,7 @@ pub(super) const fn none() -> Payload {
 
 /// Whether a form has files or bytes in it, so that it is sent in parts.
 fn has_parts(data: &Bound<'_, PyAny>) -> PyResult<bool> {
-    for item in items(data)?.try_iter()? {
+    for item in items("data", data)? {
         let Ok((_, value)) = item?.extract::<(Bound<'_, PyAny>, Bound<'_, PyAny>)>() else {
             return Ok(false);
         };
@@ -247,7 +247,7 @@ pub(super) fn header_error(error: &HeaderError) -> PyErr {
 
 fn header_pairs(headers: &Bound<'_, PyAny>) -> PyResult<Vec<(String, String)>> {
     let mut pairs = Vec::new();
-    for item in items(headers)?.try_iter()? {
+    for item in items("headers", headers)? {
         let (name, value) = item?.extract::<(Bound<'_, PyAny>, Bound<'_, PyAny>)>().map_err(|_| {
             PyTypeError::new_err("headers must be a mapping or a sequence of pairs of name and value")
         })?;
@@ -267,7 +267,7 @@ fn header_pairs(headers: &Bound<'_, PyAny>) -> PyResult<Vec<(String, String)>> {
 /// Names and values of cookies: a mapping of texts, or of `http.cookies.Morsel`.
 pub(super) fn cookie_pairs(cookies: &Bound<'_, PyAny>) -> PyResult<Vec<(String, String)>> {
     let mut pairs = Vec::new();
-    for item in items(cookies)?.try_iter()? {
+    for item in items("cookies", cookies)? {
         let (name, value) = item?.extract::<(String, Bound<'_, PyAny>)>().map_err(|_| {
             PyTypeError::new_err("cookies must be a mapping or a sequence of pairs of name and value")
         })?;

@@ -339,7 +339,10 @@ impl ClientSession {
             None
         };
         let json_serialize = match json_serialize {
-            Some(serialize) => serialize,
+            Some(serialize) if serialize.bind(py).is_callable() => serialize,
+            Some(_) => {
+                return Err(PyTypeError::new_err("json_serialize must be a function, such as json.dumps"));
+            }
             None => imported!(py, "json", "dumps")?.clone().unbind(),
         };
         let scope = current_scope(py)?;

@@ -5,7 +5,7 @@ use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyString};
+use pyo3::types::{PyDict, PyIterator, PyString};
 
 use super::errors;
 use crate::reactor::request::{Target, TargetError};
@@ -61,7 +61,7 @@ impl Targets {
         Ok(target)
     }
 
-    /// The target of a call to `url` (text, or anything whose `str` is a URL) with `params` added to its query.
+    /// The target of a call to `url` (text or yarl's) with `params` added to its query.
     pub(super) fn target(
         &self,
         url: &Bound<'_, PyAny>,
@@ -70,7 +70,11 @@ impl Targets {
         let py = url.py();
         let text = match url.cast::<PyString>() {
             Ok(text) => text.clone(),
-            Err(_) => url.str()?,
+            Err(_) if url.is_instance(imported!(py, "yarl", "URL")?)? => url.str()?,
+            Err(_) => {
+                let kind = url.get_type().name()?;
+                return Err(PyTypeError::new_err(format!("url must be a str or a yarl.URL, not {kind}")));
+            }
         };
         let text = text.to_cow()?;
         let target = self.find(&text).map_err(|error| self.refused(py, &text, &error))?;
@@ -111,7 +115,7 @@ fn add_params(url: &mut url::Url, params: &Bound<'_, PyAny>) -> PyResult<()> {
 /// Names and values of a mapping or of a sequence of pairs; a list as a value repeats its name.
 pub(super) fn pairs(argument: &str, given: &Bound<'_, PyAny>) -> PyResult<Vec<(String, String)>> {
     let mut pairs = Vec::new();
-    for item in items(given)?.try_iter()? {
+    for item in items(argument, given)? {
         let (name, value) = item?.extract::<(Bound<'_, PyAny>, Bound<'_, PyAny>)>().map_err(|_| {
             PyTypeError::new_err(format!(
                 "{argument} must be a mapping or a sequence of pairs of name and value"
@@ -131,11 +135,16 @@ pub(super) fn pairs(argument: &str, given: &Bound<'_, PyAny>) -> PyResult<Vec<(S
 }
 
 /// The pairs of a mapping, or what was given, which is to be a sequence of pairs.
-pub(super) fn items<'py>(given: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
-    if let Ok(dict) = given.cast::<PyDict>() {
-        return Ok(dict.items().into_any());
-    }
-    given.getattr_opt("items")?.map_or_else(|| Ok(given.clone()), |items| items.call0())
+pub(super) fn items<'py>(argument: &str, given: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyIterator>> {
+    let items = match given.cast::<PyDict>() {
+        Ok(dict) => dict.items().into_any(),
+        Err(_) => given.getattr_opt("items")?.map_or_else(|| Ok(given.clone()), |items| items.call0())?,
+    };
+    items.try_iter().map_err(|error| {
+        let Ok(kind) = given.get_type().name() else { return error };
+        let what = "must be a mapping or a sequence of pairs of name and value";
+        PyTypeError::new_err(format!("{argument} {what}, not {kind}"))
+    })
 }
 
 fn scalar(argument: &str, name: &str, value: &Bound<'_, PyAny>) -> PyResult<String> {

@@ -100,6 +100,10 @@ class Command:
         with self._changed:
             assert self._changed.wait_for(is_so, PATIENCE), f"waited for {what} in vain:\n{self.output}"
 
+    def is_running(self) -> bool:
+        """Whether it has not ended yet."""
+        return self._process.poll() is None
+
     def signal(self, number: int) -> None:
         """Send it a signal."""
         self._process.send_signal(number)

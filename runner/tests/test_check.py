@@ -147,7 +147,7 @@ def test_every_problem_is_told_and_the_rest_goes_on(tmp_path: Path, server: OneS
     ]
     assert re.match(r"GET / failed: connection refused", problems[6])
     assert problems[7:9] == [
-        "TestRefused.on_start did not catch the failure of its call: the user ends there",
+        "TestRefused.on_start raises its call's failure: the user ends there",
         "the user died: LookupError: no account left",
     ]
     assert "TestNowhere.test_relative raised InvalidURL: /ok - a relative URL needs a host" in problems[9]
@@ -193,8 +193,7 @@ def test_a_user_that_waits_for_start_complete_is_let_go_and_events_are_those_of_
                 pass
 
     class TestOther(TestSale):
-        async def start(self):
-            raise RuntimeError("an own start is not run")
+        pass
 
     async def on_parser(parser):
         parser.add_argument("--tenant", default="red")
@@ -227,7 +226,77 @@ def test_a_user_that_waits_for_start_complete_is_let_go_and_events_are_those_of_
         "test_stop 0",
         "quitting",
     ]
-    assert "its own `start` is not run" in output
+
+
+OWN_STARTS = """
+    import asyncio, random
+    from aiotest import AsyncHttpUser
+
+    class Base(AsyncHttpUser):
+        async def on_start(self):
+            async with self.session.get("/login"):
+                pass
+        async def test_a(self):
+            async with self.session.get(self.prefix + "/a"):
+                pass
+        async def test_b(self):
+            async with self.session.get(self.prefix + "/b"):
+                pass
+
+    class TestGather(Base):
+        async def start(self):
+            self.prefix = "/gather"
+            await self.on_start()
+            while True:
+                await asyncio.gather(*(job(self) for job in self.jobs))
+
+    class TestChoice(Base):
+        async def start(self):
+            self.prefix = "/choice"
+            while True:
+                await random.choice(self.jobs)(self)
+
+    class TestByName(Base):
+        jobs = [Base.test_a]
+        async def test_own(self): pass
+        async def start(self):
+            self.prefix = "/name"
+            while True:
+                await self.jobs[0](self)
+
+    class TestFails(Base):
+        async def start(self):
+            self.prefix = "/fails"
+            await self.test_a()
+            raise LookupError("nothing left")
+
+    class TestNever(Base):
+        async def start(self):
+            self.prefix = "/never"
+            await self.jobs[0](self)
+            await asyncio.sleep(1000)
+"""
+
+
+def test_an_own_start_runs_until_it_has_called_each_job_once(tmp_path: Path, server: OneServer) -> None:
+    write(tmp_path, OWN_STARTS)
+    code, output = run("check", "aiotestfile.py", "-H", server.url, "--timeout", 1.5, cwd=tmp_path)
+    assert code == 1
+    problems = [line.removeprefix("problem: ") for line in output.splitlines() if "problem: " in line]
+    assert problems == [
+        "TestFails.start raised LookupError: nothing left (aiotestfile.py:41)",
+        "TestNever.start, which was to run test_b, did not end within 1.5 s (aiotestfile.py:47)",
+    ]
+    assert server.counts == {
+        "/login": 1,
+        "/gather/a": 1,
+        "/gather/b": 1,
+        "/choice/a": 1,
+        "/choice/b": 1,
+        "/name/a": 1,
+        "/fails/a": 1,
+        "/never/a": 1,
+    }
 
 
 @pytest.mark.parametrize(

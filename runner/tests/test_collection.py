@@ -131,6 +131,22 @@ class TestA(User):
     assert jobs(collected(tmp_path, source)) == ["test_wrapped"]
 
 
+def test_a_decorator_may_give_a_job_more_than_the_user(tmp_path: Path) -> None:
+    source = """
+import functools
+from aiotest import User
+def with_page(f):
+    @functools.wraps(f)
+    async def inner(self):
+        return await f(self, 3)
+    return inner
+class TestA(User):
+    @with_page
+    async def test_page(self, page): pass
+"""
+    assert jobs(collected(tmp_path, source)) == ["test_page"]
+
+
 # === the shape ===
 
 

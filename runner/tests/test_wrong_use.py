@@ -106,7 +106,7 @@ WRONG_CALLS: dict[str, tuple[Callable[[Any], object], type[Exception], str]] = {
     "headers of a session": (
         lambda s: ClientSession(headers=7),  # type: ignore[arg-type]
         TypeError,
-        "'int' object is not iterable",
+        "headers must be a mapping or pairs of name and value, not int",
     ),
     "cookies of a session": (
         lambda s: ClientSession(cookies=7),  # type: ignore[arg-type]

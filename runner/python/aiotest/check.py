@@ -11,6 +11,7 @@ import os
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Coroutine, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -20,7 +21,7 @@ from aiotest.collection import AiotestfileError, Collected, collect, find_file
 from aiotest.host import RunnerHost
 from aiotest.life import described, is_recorded
 from aiotest.seat import READING, Deadline
-from aiotest.user import User
+from aiotest.user import Job, User
 
 __all__ = ["run"]
 
@@ -47,6 +48,8 @@ def run(argv: Sequence[str]) -> int:
             stuck = loop.run(_Check(collected, parsed, sheet).carry_out())
         except (AiotestfileError, options.UsageError) as error:
             return _refuse(str(error))
+        except KeyboardInterrupt:
+            process.quit_now(_refuse("interrupted"))
         code = FAILED if sheet.conclude() else 0
         if stuck:
             process.quit_now(code)
@@ -99,7 +102,7 @@ class _Check:
                 await orders.until(lambda: not orders.live.get(index))
         except TimeoutError:
             place = walk.place(self._collected.path)
-            self._sheet.problem(f"{walk.step} did not end within {self._seconds:g} s{place}")
+            self._sheet.problem(f"{walk.unfinished()} did not end within {self._seconds:g} s{place}")
             orders.do(("stop_now",))
             try:
                 async with asyncio.timeout(TO_BE_CUT):
@@ -167,42 +170,94 @@ class _Orders:
 
 
 class _Walk:
-    """The way of one user through its jobs, in the place of its `start`."""
+    """The way of one user through its jobs."""
 
     def __init__(self, cls: type[User], sheet: Sheet, changed: asyncio.Event) -> None:
         self.cls, self._sheet, self._changed = cls, sheet, changed
         self.step = "the handlers of `test_start`"
         self.task: asyncio.Task[Any] | None = None
         self.done = False
+        self._left: list[Job] = []
+        """Jobs that an own `start` is still to call."""
+        self._told: Exception | None = None
 
     def maker(self) -> Callable[[], User]:
         """What makes the user, named as its class."""
 
         def make() -> User:
             user = self.cls()
-            on_stop = user.on_stop
+            on_start, on_stop, start = user.on_start, user.on_stop, user.start
             walk: Any = user
-            walk.start = lambda: self._start(user)
             walk.on_stop = lambda: self._take("on_stop", on_stop())
+            if self.cls.start is User.start:
+                walk.start = lambda: self._default_start(user)
+            else:
+                walk.on_start = lambda: self._take("on_start", on_start(), ends_the_user=True)
+                walk.start = lambda: self._own_start(user, start)
             return user
 
         make.__name__ = self.cls.__name__
         return make
 
-    async def _start(self, user: User) -> None:
-        self.task = asyncio.current_task()
-        self._changed.set()
+    async def _default_start(self, user: User) -> None:
+        self._begun()
         if await self._take("on_start", user.on_start()):
             await self._take("wait_time", waiting.seconds(user), shown=False)
             for job in user.jobs:
-                await self._take(getattr(job, "__name__", repr(job)), job(user))
+                await self._take(_name(job), job(user))
+        await self._end()
+
+    async def _own_start(self, user: User, start: Callable[[], Coroutine[Any, Any, Any]]) -> None:
+        """The scenario's own `start`, until it has called each job once; a job that is called again does
+        nothing.
+        """
+        self._begun()
+        self._left = list(user.jobs)
+        user.jobs = [self._once(user, job) for job in self._left]
+        for job, once in zip(self._left, user.jobs, strict=True):
+            if getattr(self.cls, _name(job), None) is job:
+                setattr(user, _name(job), partial(once, user))
+        self.step = f"{self.cls.__name__}.start"
+        try:
+            await start()
+        except Exception as error:
+            if not is_recorded(error) and error is not self._told:
+                self._sheet.problem(f"{self.cls.__name__}.start raised {described(error)}")
+        await self._end()
+
+    def _once(self, user: User, job: Job) -> Job:
+        begun = False
+
+        async def once(_: User) -> None:
+            nonlocal begun
+            if begun:
+                await asyncio.sleep(0)
+                return
+            begun = True
+            await self._take(_name(job), job(user))
+            self.step = f"{self.cls.__name__}.start"
+            self._left.remove(job)
+            if not self._left:
+                self.done = True
+                self._changed.set()
+
+        once.__name__ = _name(job)
+        return once
+
+    def _begun(self) -> None:
+        self.task = asyncio.current_task()
+        self._changed.set()
+
+    async def _end(self) -> None:
         self.done = True
         self._changed.set()
         # Until it is retired, as users are.
         await asyncio.Event().wait()
 
-    async def _take(self, name: str, work: Coroutine[Any, Any, Any], shown: bool = True) -> bool:
-        """Do one thing of the user's. Returns whether it went well."""
+    async def _take(
+        self, name: str, work: Coroutine[Any, Any, Any], *, shown: bool = True, ends_the_user: bool = False
+    ) -> bool:
+        """Do one thing of the user's. Returns whether it went well; what `ends_the_user` is raised."""
         self.step = f"{self.cls.__name__}.{name}"
         if shown:
             self._sheet.step(name)
@@ -211,11 +266,23 @@ class _Walk:
         except Exception as error:
             # A call that failed has been shown already.
             if not is_recorded(error):
-                self._sheet.problem(f"{self.step} raised {described(error)}")
+                self._sheet.problem(f"{self.cls.__name__}.{name} raised {described(error)}")
             elif name == "on_start":
-                self._sheet.problem(f"{self.step} did not catch the failure of its call: the user ends there")
+                self._sheet.problem(
+                    f"{self.cls.__name__}.{name} raises its call's failure: the user ends there"
+                )
+            self._told = error
+            if ends_the_user:
+                raise
             return False
         return True
+
+    def unfinished(self) -> str:
+        """What has not come to an end."""
+        jobs = ", ".join(map(_name, self._left))
+        return (
+            f"{self.step}, which was to run {jobs}," if self.step.endswith(".start") and jobs else self.step
+        )
 
     def place(self, path: Path) -> str:
         """` (file.py:12)`: the innermost line of the scenario that the user waits in."""
@@ -226,3 +293,7 @@ class _Walk:
                 found = f" ({path.name}:{frame.f_lineno})"
             inner = getattr(inner, "cr_await", None) or getattr(inner, "gi_yieldfrom", None)
         return found
+
+
+def _name(job: Job) -> str:
+    return str(getattr(job, "__name__", job))

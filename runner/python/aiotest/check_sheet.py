@@ -54,7 +54,7 @@ class Sheet:
         """From here on it is about a user of this class."""
         print(f"\n{cls.__name__}")
         if cls.start is not User.start:
-            print("  its own `start` is not run: its jobs are, one after the other")
+            print("  its own `start` runs until it has called each job once")
 
     def step(self, name: str) -> None:
         """From here on it is about this part of the user's life."""

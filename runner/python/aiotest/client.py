@@ -83,7 +83,11 @@ def _session_headers(
     """A session's headers: the defaults, but for the `skipped` ones, under what the scenario gave. `closes`:
     no connection is used twice.
     """
-    headers = CIMultiDict(given or ())
+    try:
+        headers = CIMultiDict(given or ())
+    except (TypeError, ValueError) as error:
+        kind = type(given).__name__
+        raise TypeError(f"headers must be a mapping or pairs of name and value, not {kind}") from error
     if closes:
         # The server closes first, so that it has the closed connections to remember, and not this machine's
         # local ports.

@@ -188,7 +188,8 @@ def _check_jobs(cls: type[User]) -> None:
 
 def _takes_the_user(job: Any) -> bool:
     try:
-        inspect.signature(job).bind(None)
+        # A decorator may add what the function inside it wants beside the user.
+        inspect.signature(job, follow_wrapped=False).bind(None)
     except TypeError:
         return False
     except ValueError:

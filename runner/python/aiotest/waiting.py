@@ -88,7 +88,7 @@ def _takes_user(function: Callable[..., Any], is_method: bool) -> bool | None:
 
 def _decide(function: Callable[..., Any], is_method: bool) -> bool | None:
     try:
-        signature = inspect.signature(function)
+        signature = inspect.signature(function, follow_wrapped=False)
     except ValueError:
         return False  # written in C, and doesn't say
     for with_user in (is_method, not is_method):

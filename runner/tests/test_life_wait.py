@@ -179,8 +179,8 @@ BAD: list[tuple[Any, str]] = [
     (lambda: -1, "ValueError: TestIt.wait_time returned -1"),
     (lambda: "soon", "ValueError: TestIt.wait_time returned 'soon'"),
     (lambda: (1, 2), "ValueError: TestIt.wait_time returned (1, 2)"),
-    (lambda: 1 / 0, "ZeroDivisionError: division by zero (test_wait_time.py:"),
-    (fails, "LookupError: no such pace (test_wait_time.py:"),
+    (lambda: 1 / 0, "ZeroDivisionError: division by zero (test_life_wait.py:"),
+    (fails, "LookupError: no such pace (test_life_wait.py:"),
 ]
 
 

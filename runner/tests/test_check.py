@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import re
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from aiotest.options import UsageError, parse_check
-from command_line import free_port, run, write
+from command_line import Command, free_port, run, write
 from example_target import Target, running_target
 from one_server import OneServer, one_server
 
@@ -226,6 +227,26 @@ def test_a_user_that_waits_for_start_complete_is_let_go_and_events_are_those_of_
         "test_stop 0",
         "quitting",
     ]
+
+
+def test_ctrl_c_ends_it_with_one_line(tmp_path: Path) -> None:
+    write(
+        tmp_path,
+        """
+    import asyncio
+    from aiotest import User
+
+    class TestSlow(User):
+        async def test_slow(self):
+            await asyncio.sleep(1000)
+    """,
+    )
+    with Command("check", cwd=tmp_path) as command:
+        command.until("\n  test_slow")
+        command.signal(signal.SIGINT)
+        assert command.end() == 1
+        assert command.output.splitlines()[-1] == "aiotest: interrupted"
+        assert "Traceback" not in command.output
 
 
 OWN_STARTS = """

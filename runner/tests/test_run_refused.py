@@ -37,6 +37,20 @@ def target() -> Iterator[Target]:
         yield started
 
 
+def test_a_host_that_is_no_url_is_told_as_what_it_is(tmp_path: Path) -> None:
+    ended = run(tmp_path, write_manifest(tmp_path, READER, host="localhost:8080"))
+    assert (ended.code, ended.report) == (3, None), ended.err
+    assert (
+        "spec.host must be a URL that begins with http:// or https://, such as http://localhost:8080"
+        in ended.err
+    )
+    script = READER.replace("wait_time", 'host = "localhost"; wait_time')
+    (tmp_path / "class").mkdir()
+    ended = run(tmp_path / "class", write_manifest(tmp_path / "class", script))
+    assert (ended.code, ended.report) == (3, None), ended.err
+    assert "aiotestfile.py:4: TestReader.host must be a URL" in ended.err
+
+
 @pytest.mark.parametrize(
     ("script", "told"),
     [

@@ -313,7 +313,7 @@ class ClientSession:
             the scenario asks, 65,536 unless given; `auto_decompress`, whether a body is given to the scenario
             as it was before its `Content-Encoding`. It is decoded when it is read.
         Raises: `InvalidURL` for a base URL that is not absolute; `TypeError` naming an argument that is
-            unknown.
+            unknown or has a wrong type.
         """
 
     def get(self, url: str | URL, **options: Unpack[Options]) -> Call: ...

@@ -42,16 +42,16 @@ class Collected:
         """Name and weight of every class, in order."""
         return [(cls.__name__, cls.weight) for cls in self.user_classes]
 
-    def aim_at(self, host: str | None) -> None:
-        """Let `host`, if there is one, win over the `host` of every class. Raises: `AiotestfileError` where a
-        class for HTTP would have one that is no URL.
+    def aim_at(self, host: str | None, given_as: str = "argument -H/--host") -> None:
+        """Let `host`, if there is one, win over the `host` of every class. `given_as`: what its author knows
+        it as. Raises: `AiotestfileError` where a class for HTTP would have one that is no URL.
         """
         for cls in self.user_classes:
             if host:
                 cls.host = host
             aim: object = cls.host
             if issubclass(cls, AsyncHttpUser) and aim and not isinstance(aim, property) and not _is_url(aim):
-                what = "argument -H/--host" if host else f"{_place(cls)}: {cls.__name__}.host"
+                what = given_as if host else f"{_place(cls)}: {cls.__name__}.host"
                 raise AiotestfileError(f"{what} {_no_url(aim)}")
 
 

@@ -72,12 +72,12 @@ def take_seat(loop: asyncio.Runner, plan: Plan, token_file: str) -> Seat:
     cannot be run, with places told by the names of the files in its folder.
     """
     token = Path(token_file).read_text().strip()
+    host = plan.spec.get("host")
     try:
         collected = collect(plan.aiotestfile)
+        collected.aim_at(host, "spec.host")
     except AiotestfileError as error:
         raise AiotestfileError(_as_its_author_knows(str(error), plan)) from error
-    host = plan.spec.get("host")
-    collected.aim_at(host)
     options = loop.run(parse_own(plan.spec.get("args", []), host, process.version()))
     return Seat(plan, token, collected, options)
 

@@ -79,12 +79,13 @@ bench: $(CACHE)/bin/aiotest-example-target $(CACHE)/wheel-release ## Requests pe
 	scripts/need.sh rust python bench
 	.venv/bin/python bench/run.py --rounds $${ROUNDS:-7} $(CASES)
 
-generate: ## Write what is generated: crds/ and the chart's copy from api/, the exporter's golden text.
-	scripts/need.sh rust
+generate: ## Write what is generated: crds/ and the chart's copy from api/, the exporter's golden text, docs/api.md.
+	scripts/need.sh rust python
 	@mkdir -p $(CACHE)
 	cargo run --locked --quiet -p aiotest-operator -- crd > $(CACHE)/crd.yaml
 	cp $(CACHE)/crd.yaml crds/loadtests.aiotest.dev.yaml
 	cp $(CACHE)/crd.yaml charts/aiotest-operator/files/loadtests.aiotest.dev.yaml
+	$(CLUSTER_PYTHON) scripts/api_docs.py
 	AIOTEST_WRITE_GOLDEN=1 cargo test --locked --quiet -p aiotest-runner --lib a_scrape_of_known_figures
 
 clean: ## Remove everything made.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import re
 import shlex
 import subprocess
@@ -97,6 +98,15 @@ def test_the_options_of_a_command_exist(block: Block) -> None:
         if words[:1] != ["aiotest"] or words[1:2] in (["run"], ["init"], ["check"]):
             continue
         options.parser("").parse_args(words[1:])
+
+
+def test_the_page_of_the_api_is_what_the_docstrings_say() -> None:
+    sys.path.insert(0, str(HOUSE / "scripts"))
+    try:
+        page = importlib.import_module("api_docs").page()
+    finally:
+        sys.path.pop(0)
+    assert (HOUSE / "docs/api.md").read_text() == page, "run `make generate`"
 
 
 def test_no_block_is_of_an_unknown_kind() -> None:

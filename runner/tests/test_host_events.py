@@ -106,8 +106,8 @@ def test_a_call_of_a_custom_client_is_recorded_and_its_handlers_are_called() -> 
             it.native.do(("start", 0, 1))
             await until(lambda: len(told) == 2)
             assert it.recorded == [
-                ("SQL", "select", 1.5, 20, None),
-                ("SQL", "select", 1.5, 20, "TimeoutError: slow"),
+                ("SQL", "select", 1.5, 20, None, False),
+                ("SQL", "select", 1.5, 20, "TimeoutError: slow", False),
             ]
 
     in_loop(story)

@@ -10,6 +10,7 @@ from aiotest import events
 from aiotest._native import intended_start
 from aiotest.client import ClientSession, ClientTimeout, TCPConnector
 from aiotest.log import logger
+from aiotest.measuring import measure, record
 from aiotest.shape import LoadUserShape
 from aiotest.user import AsyncHttpUser, User
 
@@ -23,6 +24,8 @@ __all__ = [
     "events",
     "intended_start",
     "logger",
+    "measure",
+    "record",
 ]
 
 if not TYPE_CHECKING:  # to a type checker these names do not exist

@@ -603,9 +603,16 @@ def intended_start(at: float) -> None:
 def sleep(seconds: float, late: Callable[[float], object] | None) -> Awaitable[None]:
     """Wait, then call `late` with the seconds by which the task was woken late. Raises: `ValueError`."""
 
-def record(method: str, name: str, response_time: float, length: int, error: str | None = None) -> None:
+def record(
+    method: str,
+    name: str,
+    response_time: float,
+    length: int,
+    error: str | None = None,
+    aborted: bool = False,
+) -> None:
     """Count a call of a custom client: `response_time` in ms, `length` in bytes, `error` `None` for a
-    success.
+    success; `aborted`, cut by the end of the load, and so neither.
     """
 
 def loop_turn() -> int:

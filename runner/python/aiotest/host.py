@@ -44,8 +44,8 @@ class NativeRunner(Protocol):
     def lateness(self, seconds: float) -> None: ...
 
 
-Record = Callable[[str, str, float, int, str | None], None]
-"""Counts a custom client's call: method, name, ms, bytes, error (`_native.record`)."""
+Record = Callable[..., None]
+"""Counts a custom client's call: method, name, ms, bytes, error, whether aborted (`_native.record`)."""
 
 
 class Background:
@@ -211,11 +211,17 @@ class RunnerHost:
         response_time: float,
         response_length: int = 0,
         error: object = None,
+        aborted: bool = False,
         **_: object,
     ) -> None:
         failure = _text(error) if error else None
         self._record(
-            str(request_method), str(request_name), float(response_time), int(response_length), failure
+            str(request_method),
+            str(request_name),
+            float(response_time),
+            int(response_length),
+            failure,
+            aborted,
         )
 
     def _record_user_error(self, error: object = None, **_: object) -> None:

@@ -64,6 +64,7 @@ class Life:
 
     __slots__ = (
         "__weakref__",
+        "_blocks",
         "_recorded",
         "_room",
         "_tasks",
@@ -91,6 +92,7 @@ class Life:
         """Until the user's own task is made; the tasks made after it are the user's tasks."""
         self._tasks: list[weakref.ref[asyncio.Future[Any]]] | None = None
         self._room = 0
+        self._blocks = 0
         self._recorded: asyncio.Event | None = None
 
     # === beginning ===
@@ -117,6 +119,23 @@ class Life:
             self._tasks, self._room = known, 2 * len(known) + 8
         self._tasks.append(weakref.ref(task))
 
+    def begin_block(self) -> None:
+        """A `measure` block of the user's begins, which is waited for as a call is. Raises: `CancelledError`
+        where no new call starts.
+        """
+        stopping = self.phase is Phase.STOPPING and self.may_call
+        if self.retired and not stopping:
+            raise asyncio.CancelledError("the user is being stopped: no new call starts")
+        self._blocks += 1
+
+    def end_block(self) -> None:
+        self._blocks -= 1
+        if self.retired and not self._is_inside_a_call():
+            self._calls_recorded()
+
+    def _is_inside_a_call(self) -> bool:
+        return self._blocks > 0 or self.scope.open_calls > 0
+
     async def run(self, user: User) -> None:
         """The whole of a user's task."""
         try:
@@ -136,7 +155,7 @@ class Life:
             return
         self.retired = True
         if self.scope.retire(self._calls_recorded):
-            self._calls_recorded()
+            self._calls_recorded()  # unless a block is open
 
     def cut(self, may_call: bool = True) -> None:
         """Abort the user's open calls and cancel whatever it is in, `on_stop` included.
@@ -152,10 +171,12 @@ class Life:
 
     def nudge(self) -> None:
         """Cancel again a retired user whose scenario swallowed the first cancellation."""
-        if self.retired and self.phase is Phase.LIVING and not self.scope.open_calls:
+        if self.retired and self.phase is Phase.LIVING and not self._is_inside_a_call():
             self._cancel()
 
     def _calls_recorded(self) -> None:
+        if self._blocks:
+            return
         if self._recorded is not None:
             self._recorded.set()
         if self.phase is Phase.LIVING:
@@ -218,7 +239,7 @@ class Life:
 
     async def _settle(self, task: asyncio.Task[Any] | None) -> None:
         """Wait for calls that the user's other tasks still have open, then end those tasks."""
-        if self.retired and self.scope.open_calls:
+        if self.retired and self._is_inside_a_call():
             self._recorded = asyncio.Event()
             await self._recorded.wait()
         await self._end_tasks(task)

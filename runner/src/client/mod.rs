@@ -50,6 +50,7 @@ mod websocket;
 
 use std::time::Duration;
 
+use aiotest_core::stats::Outcome;
 use pyo3::prelude::*;
 
 use crate::reactor::engine::engine;
@@ -88,7 +89,7 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
 
 /// Records what a client of the scenario's own has measured.
 #[pyfunction]
-#[pyo3(signature = (method, name, response_time, length, error=None))]
+#[pyo3(signature = (method, name, response_time, length, error=None, aborted=false))]
 fn record(
     py: Python<'_>,
     method: &str,
@@ -96,6 +97,7 @@ fn record(
     response_time: f64,
     length: u64,
     error: Option<&str>,
+    aborted: bool,
 ) -> PyResult<()> {
     let latency = Duration::try_from_secs_f64(response_time / 1000.0).map_err(|_| {
         pyo3::exceptions::PyValueError::new_err(format!(
@@ -103,7 +105,12 @@ fn record(
         ))
     })?;
     let late = intended::lateness(py)?;
-    engine().lock().record_custom(method, name, latency, length, error, late);
+    let outcome = match error {
+        _ if aborted => Outcome::Aborted,
+        Some(text) => Outcome::Failure(text),
+        None => Outcome::Success,
+    };
+    engine().lock().record_custom(method, name, latency, length, outcome, late);
     Ok(())
 }
 

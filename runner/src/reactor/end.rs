@@ -272,7 +272,7 @@ impl Reactor {
         name: &str,
         latency: Duration,
         length: u64,
-        error: Option<&str>,
+        outcome: Outcome<'_>,
         late: Option<Duration>,
     ) {
         self.statistics.record(&Sample {
@@ -282,7 +282,7 @@ impl Reactor {
             phases: &[],
             status: None,
             bytes_received: length,
-            outcome: error.map_or(Outcome::Success, Outcome::Failure),
+            outcome,
             sent: 1,
             retried: 0,
             truncated: false,

@@ -69,6 +69,7 @@ test-rust: ## cargo test, without the interpreter.
 	cargo test --locked --workspace
 
 test-python: $(CACHE)/installed $(CACHE)/bin/aiotest-example-target $(CACHE)/bin/aiotest-witness ## pytest, on every CPython of this machine.
+	scripts/need.sh servers
 	scripts/test-python.sh
 
 test-e2e: $(CACHE)/installed images ## Tests on a cluster; one that wasn't up is taken away afterwards. TESTS='-k quickstart'
@@ -93,7 +94,7 @@ clean: ## Remove everything made.
 
 # One stamp for each step; a step is done again when what it depends on is newer.
 
-$(CACHE)/tools: scripts/requirements-tools.txt scripts/requirements-test.txt
+$(CACHE)/tools: scripts/requirements-tools.txt scripts/requirements-test.txt scripts/requirements-systems.txt
 	scripts/need.sh rust python
 	@mkdir -p $(CACHE)
 	python=$$(scripts/pythons.sh | head -1 | cut -d' ' -f2-) && "$$python" -m venv --clear .venv

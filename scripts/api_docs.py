@@ -33,6 +33,7 @@ CONTENTS = (
         "WebSocket",
         (("websocket", "WebSocket"), ("websocket", "Connecting"), ("websocket", "ClientWSTimeout")),
     ),
+    ("Anything else", (("measuring", "measure"), ("measuring", "record"))),
     ("Events", (("events", "EventHook"),)),
     ("Time", (("", "intended_start"),)),
 )

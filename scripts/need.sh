@@ -49,6 +49,15 @@ need_python() {
         missing+=("CPython 3.11 or newer with its venv module (on Debian 12 and Ubuntu: apt install python3-venv)")
 }
 
+# The servers that the examples load, and the tests start.
+need_servers() {
+    have redis-server redis-server
+    command -v mosquitto >/dev/null || [ -x /usr/sbin/mosquitto ] || package mosquitto ||
+        missing+=("mosquitto: install it (on Debian and Ubuntu: apt install mosquitto)")
+    compgen -G "/usr/lib/postgresql/*/bin/initdb" >/dev/null || command -v initdb >/dev/null || package postgresql ||
+        missing+=("PostgreSQL: install it (on Debian and Ubuntu: apt install postgresql)")
+}
+
 # What `make cluster` starts from Debian, and what builds the rest (e2e/cluster/go).
 need_cluster() {
     if ! command -v go >/dev/null; then

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import hashlib
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
@@ -76,8 +77,8 @@ TALKS: dict[str, Talk] = {
 
 
 @asynccontextmanager
-async def serving(compress: bool = False) -> AsyncIterator[str]:
-    """The URL of a server with all of `TALKS`, as `http://…`."""
+async def serving(compress: bool = False, heard: Counter[str] | None = None) -> AsyncIterator[str]:
+    """The URL of a server with all of `TALKS`, as `http://…`. `heard`: where it counts what `/echo` hears."""
 
     async def handle(request: web.Request) -> web.StreamResponse:
         if request.path == "/refuses":
@@ -94,6 +95,10 @@ async def serving(compress: bool = False) -> AsyncIterator[str]:
             names = ("Origin", "Cookie", "X-Own", "Sec-WebSocket-Version")
             await socket.send_json({name: request.headers.get(name) for name in names})
             await socket.receive()
+        elif heard is not None:
+            async for message in socket:
+                heard[message.data] += 1
+                await socket.send_str(message.data)
         else:
             await TALKS[request.path](socket)
         return socket

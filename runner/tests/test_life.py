@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import Any
 
 import pytest
@@ -193,6 +194,25 @@ def test_any_other_exception_ends_the_user_with_user_error_and_one_on_stop(where
 
     in_loop(story)
     assert TestA.log == ["on_stop"]
+
+
+def test_an_error_is_told_with_the_scenarios_line_wherever_it_was_raised() -> None:
+    async def story() -> None:
+        class TestIt(Recorder):
+            async def on_start(self) -> None:
+                json.loads("{")
+
+            async def test_it(self) -> None: ...
+
+        async with hosted(TestIt) as it:
+            it.native.do(("start", 0, 1))
+            await it.native.until(lambda: it.native.dead.get(0) == 1)
+            ((text,),) = it.native.of("user_error")
+            line = TestIt.on_start.__code__.co_firstlineno + 1
+            assert text.startswith("JSONDecodeError: ")
+            assert text.endswith(f" (test_life.py:{line})")
+
+    in_loop(story)
 
 
 def test_sys_exit_in_a_job_ends_only_that_user() -> None:

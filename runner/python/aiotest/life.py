@@ -11,6 +11,8 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import inspect
+import os
+import sysconfig
 import traceback
 import weakref
 from collections.abc import Awaitable, Callable
@@ -325,10 +327,18 @@ def _place(trace: TracebackType | None) -> str:
     """` (file.py:12)`: the innermost line of the scenario, so that equal errors at different lines are
     two.
     """
-    frames = [f for f in traceback.extract_tb(trace) if "/aiotest/" not in f.filename]
+    frames = [f for f in traceback.extract_tb(trace) if not f.filename.startswith(_OF_OTHERS)]
     if not frames:
         return ""
     return f" ({frames[-1].filename.rsplit('/', 1)[-1]}:{frames[-1].lineno})"
+
+
+_OF_OTHERS = (
+    f"{os.path.dirname(__file__)}/",
+    "<frozen ",
+    *(f"{sysconfig.get_path(name)}/" for name in ("stdlib", "platstdlib", "purelib", "platlib")),
+)
+"""Where the files begin that are no scenario's: ours, Python's, and what is installed."""
 
 
 class _Nobody:

@@ -12,6 +12,7 @@ class KeyValueClient:
 
     def __init__(self, address):
         self.host, self.port = address.split(":")
+        self.writer = None
 
     async def connect(self):
         self.reader, self.writer = await asyncio.open_connection(self.host, int(self.port))
@@ -36,8 +37,9 @@ class KeyValueClient:
         return answer[2:].decode().strip()
 
     async def close(self):
-        self.writer.close()
-        await self.writer.wait_closed()
+        if self.writer is not None:
+            self.writer.close()
+            await self.writer.wait_closed()
 
 
 class TestKeyValue(User):

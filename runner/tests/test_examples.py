@@ -135,6 +135,14 @@ def test_parallel_sends_the_parts_of_a_page_at_the_same_time(target: Target, tmp
 
 
 @pytest.mark.timeout(120)
+def test_flash_sale_opens_for_all_users_at_once(target: Target, tmp_path: Path) -> None:
+    run = run_example("flash-sale", target, tmp_path)
+    assert run.row("/login")["sent"] == run.row("buy")["sent"] == 40
+    # Whoever waits at the door looks at nothing: the first look follows the opening.
+    assert run.row("/profile")["sent"] > 40
+
+
+@pytest.mark.timeout(120)
 def test_an_interrupted_run_loses_no_request_and_never_passes(target: Target, tmp_path: Path) -> None:
     process = start("quickstart", target, tmp_path)
     while target.counts()["total"] < 200 and process.poll() is None:

@@ -176,7 +176,7 @@ def test_flash_sale(ran: Ran) -> None:
     assert sorted(map(len, buys)) == [4, 5]
     all_buys = sorted(at for each in buys for at in each)
     assert max(waits) < all_buys[0], "nobody buys before the last one has logged in"
-    assert all_buys[-1] - all_buys[0] < 0.25, "on both workers at the same moment"
+    assert all_buys[-1] - all_buys[0] < 0.5, "on both workers at the same moment"
 
 
 def test_accounts(ran: Ran) -> None:

@@ -24,7 +24,7 @@ _ABOUT = """\
 Two ways to run a load test, and two ways to get there:
 
   aiotest run PATH [--report-json FILE]
-        a LoadTest manifest, or a folder with one and the ConfigMaps that it names
+        a LoadTest manifest, or a folder with one and its aiotestfile.py or ConfigMap
         (`aiotest run --help` says more)
   aiotest [-f FILE] [options]
         a Python file of users, in this one process, with the options below

@@ -48,7 +48,7 @@ const USAGE: i32 = 64;
                   that cannot be used.\nThe first Ctrl-C ends the load and reports, the second quits."
 )]
 struct Arguments {
-    /// A LoadTest manifest, which finds the ConfigMaps beside it, or a folder with both
+    /// A LoadTest manifest, which finds the ConfigMaps or the aiotestfile beside it, or a folder with both
     path: PathBuf,
     /// Write the report there, as JSON
     #[arg(long, value_name = "FILE")]

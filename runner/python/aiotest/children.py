@@ -101,6 +101,8 @@ async def _prepared(
     """A master that accepts runners, and what scenarios see of it."""
     facade = runners.MasterRunner(seat.options)
     await _introduce(facade)
+    # Before anybody may join: from then on there may be a run, whose shape is to answer.
+    memory.settle()
     native = _native.Master(
         seat.plan.text,
         token=seat.token,
@@ -121,7 +123,6 @@ async def _served(
     native: _native.Master, token: str, host: MasterHost, announcement: Announcement, to_drain: float
 ) -> int:
     """Serve until the run has ended and nobody waits for anything here. Returns the exit code."""
-    memory.settle()
     announcement.ready(native, token)
     concluded = asyncio.create_task(_conclude(native, announcement), name="conclude")
     leaving: list[asyncio.Task[None]] = []
@@ -156,6 +157,7 @@ async def _leave(host: MasterHost, concluded: asyncio.Task[None], to_drain: floa
 async def _runner(seat: Seat, flags: argparse.Namespace) -> int:
     facade = runners.WorkerRunner(seat.options)
     await _introduce(facade)
+    memory.settle()
     native = _native.Runner(
         seat.plan.text,
         master=flags.master,
@@ -169,7 +171,6 @@ async def _runner(seat: Seat, flags: argparse.Namespace) -> int:
     facade.attach(native)
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, native.hand_over)
     process.on_parent_gone(native.hand_over)
-    memory.settle()
     classes = seat.collected.user_classes
     host = RunnerHost(native, classes, _native.UserScope, _native.record, facade)
     with watched(native, seat.collected.path, NOT_RUN):

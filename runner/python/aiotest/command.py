@@ -83,13 +83,13 @@ async def _alone(given: argparse.Namespace, collected: Collected) -> int:
     facade = runners.LocalRunner(given)
     runners.global_runner = facade
     await events.init.fire()
+    memory.settle()
     plan, token = plan_of(given, collected), secrets.token_urlsafe(32)
     master = _bound(given, collected, plan, token, "127.0.0.1:0")
     try:
         native = _joined(plan, token, master.addresses[0], "local", collected)
         facade.attach(native)
         process.on_signals(master.stop, process.quit_now)
-        memory.settle()
         _native.show_progress(master.addresses[0], token)
         users = RunnerHost(native, collected.user_classes, _native.UserScope, _native.record, facade)
         served = asyncio.create_task(MasterHost(master, collected.shape, None).run(), name="master")
@@ -117,11 +117,12 @@ async def _master(given: argparse.Namespace, collected: Collected) -> int:
         )
         host = "127.0.0.1"
     address = _address("0.0.0.0" if host in ("*", "") else host, given.master_bind_port)
+    # Before anybody may join: from then on there may be a run, whose shape is to answer.
+    memory.settle()
     master = _bound(given, collected, plan_of(given, collected), token, address)
     try:
         facade.attach(master)
         process.on_signals(master.stop, process.quit_now)
-        memory.settle()
         _native.show_progress(master.addresses[0], token)
         logger.info(f"waiting for {given.expect_workers} workers on {master.addresses[0]}")
         await MasterHost(master, collected.shape, facade).run()
@@ -136,10 +137,10 @@ async def _worker(given: argparse.Namespace, collected: Collected) -> int:
     await events.init.fire()
     address = _address(given.master_host, given.master_port)
     name = f"{socket.gethostname()}-{os.getpid()}"
+    memory.settle()
     native = _joined(plan_of(given, collected), _token(given) or NO_TOKEN, address, name, collected)
     facade.attach(native)
     process.on_signals(lambda _: native.hand_over(), process.quit_now)
-    memory.settle()
     users = RunnerHost(native, collected.user_classes, _native.UserScope, _native.record, facade)
     with watched(native, collected.path, FAILED):
         code = 0 if await users.run() == 0 else FAILED

@@ -217,14 +217,14 @@ def test_own_statistics(ran: Ran) -> None:
 def test_own_client(ran: Ran) -> None:
     _, run = ran("own_client")
     assert run.codes[0] == 1, "the server refuses a command"
-    rows = {name: (row.requests, row.failed) for name, row in run.rows.items()}
-    sent = run.counts
-    assert rows == {
-        "KV drop": (sent["drop"], sent["drop"]),
-        "KV get": (sent["get"], 0),
-        "KV set": (sent["set"], 0),
-    }
-    assert sum(sent.values()) == run.sent > 50
+    rows = {name.removeprefix("KV "): (row.requests, row.failed) for name, row in run.rows.items()}
+    told = {name: requests for name, (requests, _) in rows.items()}
+    assert run.sent == sum(told.values()) > 50
+    assert {name: failed for name, (_, failed) in rows.items()} == {"drop": told["drop"], "get": 0, "set": 0}
+    # Nobody but its author knows of a command under way: one of each user may be cut at the stop, untold.
+    cut = {name: run.counts[name] - told[name] for name in told}
+    assert min(cut.values()) >= 0
+    assert sum(cut.values()) <= 4
     assert "ValueError: - unknown command" in run.outputs[0]
 
 
@@ -244,6 +244,7 @@ def plateaus(run: Run, least: float = 0.7) -> list[int]:
 
 def test_shape_stepped(ran: Ran) -> None:
     _, run = ran("shape_stepped")
+    assert "did not answer" not in run.text, "also where both workers are there at once"
     assert plateaus(run) == [2, 4, 6, 8]
     assert run.counts["connections"]["accepted"] == 8, "nobody came twice"
 

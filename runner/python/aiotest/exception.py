@@ -8,6 +8,7 @@ call that has been recorded carries `aiotest_recorded = True`.
 from __future__ import annotations
 
 import errno
+import re
 import ssl
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
@@ -19,8 +20,10 @@ __all__ = [
     "ClientConnectorError",
     "ClientConnectorSSLError",
     "ClientError",
+    "ClientHttpProxyError",
     "ClientOSError",
     "ClientPayloadError",
+    "ClientProxyConnectionError",
     "ClientResponseError",
     "ClientSSLError",
     "ConnectionTimeoutError",
@@ -28,6 +31,7 @@ __all__ = [
     "InvalidURL",
     "ServerConnectionError",
     "ServerDisconnectedError",
+    "ServerFingerprintMismatch",
     "ServerTimeoutError",
     "SocketTimeoutError",
     "TooManyRedirects",
@@ -71,6 +75,8 @@ if TYPE_CHECKING or find_spec("aiohttp") is None:
 
     class WSMessageTypeError(TypeError):
         """A message is of another kind than was asked for."""
+    class ClientHttpProxyError(ClientResponseError):
+        """A proxy opens no tunnel; its `status` says why."""
 
     class TooManyRedirects(ClientResponseError):
         """More redirects than `max_redirects`, or one that leads nowhere."""
@@ -119,6 +125,9 @@ if TYPE_CHECKING or find_spec("aiohttp") is None:
     class ClientConnectorDNSError(ClientConnectorError):
         """The name does not resolve."""
 
+    class ClientProxyConnectionError(ClientConnectorError):
+        """No connection to the proxy could be made."""
+
     class ClientSSLError(ClientConnectorError):
         """TLS."""
 
@@ -149,6 +158,16 @@ if TYPE_CHECKING or find_spec("aiohttp") is None:
         def __init__(self, message: str = "Server disconnected") -> None:
             super().__init__(message)
             self.message = message
+
+    class ServerFingerprintMismatch(ServerConnectionError):
+        """The server's certificate is not the one that `aiohttp.Fingerprint` says."""
+
+        def __init__(self, expected: bytes, got: bytes, host: str, port: int) -> None:
+            self.expected = expected
+            self.got = got
+            self.host = host
+            self.port = port
+            super().__init__(expected, got, host, port)
 
     class ServerTimeoutError(ServerConnectionError, TimeoutError):
         """A limit of the call's `timeout` ran out."""
@@ -188,16 +207,19 @@ else:
     ClientError = _aiohttp.ClientError
     ClientResponseError = _aiohttp.ClientResponseError
     ContentTypeError = _aiohttp.ContentTypeError
+    ClientHttpProxyError = _aiohttp.ClientHttpProxyError
     TooManyRedirects = _aiohttp.TooManyRedirects
     WSServerHandshakeError = _aiohttp.WSServerHandshakeError
     ClientConnectionError = _aiohttp.ClientConnectionError
     ClientOSError = _aiohttp.ClientOSError
     ClientConnectorError = _aiohttp.ClientConnectorError
+    ClientProxyConnectionError = _aiohttp.ClientProxyConnectionError
     ClientSSLError = _aiohttp.ClientSSLError
     ClientConnectorSSLError = _aiohttp.ClientConnectorSSLError
     ClientConnectorCertificateError = _aiohttp.ClientConnectorCertificateError
     ServerConnectionError = _aiohttp.ServerConnectionError
     ServerDisconnectedError = _aiohttp.ServerDisconnectedError
+    ServerFingerprintMismatch = _aiohttp.ServerFingerprintMismatch
     ServerTimeoutError = _aiohttp.ServerTimeoutError
     ClientPayloadError = _aiohttp.ClientPayloadError
     InvalidURL = _aiohttp.InvalidURL
@@ -231,6 +253,7 @@ _CONNECTOR = {
     "out_of_files": (ClientConnectorError, errno.EMFILE),
     "out_of_memory": (ClientConnectorError, errno.ENOBUFS),
     "tls": (ClientConnectorSSLError, errno.EPROTO),
+    "proxy_unreachable": (ClientProxyConnectionError, errno.ECONNREFUSED),
 }
 
 
@@ -254,6 +277,12 @@ def _of_failure(
         return ClientPayloadError(text)
     if kind == "certificate":
         return ClientConnectorCertificateError(_ConnectionKey(*authority), ssl.CertificateError(text))
+    if kind == "fingerprint":
+        expected, got = map(bytes.fromhex, re.findall(r"\b[0-9a-f]{64}\b", text))
+        return ServerFingerprintMismatch(expected, got, *authority[:2])
+    if kind == "proxy_refused":
+        status, reason = text.split(": ", 2)[2].partition(" ")[::2]
+        return ClientHttpProxyError(request_info, (), status=int(status), message=reason)
     if kind in _CONNECTOR:
         make, number = _CONNECTOR[kind]
         return make(_ConnectionKey(*authority), OSError(number, text))

@@ -70,6 +70,7 @@ impl Call {
             method: Arc::clone(&prepared.request.method),
             target: Arc::clone(&prepared.request.target),
             headers: Arc::clone(&prepared.request.headers),
+            route: prepared.request.route.clone(),
         };
         Self { state: State::Fresh(Box::new(prepared)), session: Some(session), asked, block: false }
     }

@@ -13,6 +13,7 @@ use crate::reactor::Abort;
 use crate::reactor::failure::{Failure, FailureKind};
 use crate::reactor::request::{HeaderBlock, Target};
 use crate::reactor::response::Head;
+use crate::reactor::route::Route;
 
 /// What a call asked for, as exceptions and `request_info` tell it.
 #[derive(Clone)]
@@ -20,6 +21,7 @@ pub(super) struct Asked {
     pub(super) method: Arc<str>,
     pub(super) target: Arc<Target>,
     pub(super) headers: Arc<HeaderBlock>,
+    pub(super) route: Option<Arc<Route>>,
 }
 
 impl Asked {
@@ -34,7 +36,10 @@ impl Asked {
 /// The exception of a call that has no whole reply. It says that the call has been recorded.
 pub(super) fn of_failure(py: Python<'_>, failure: &Failure, asked: &Asked, head: Option<&Head>) -> PyErr {
     let made = (|| {
-        let authority = &head.map_or(&asked.target, |head| &head.target).authority;
+        let target = head.map_or(&asked.target, |head| &head.target);
+        let proxy =
+            asked.route.as_ref().filter(|_| failure.kind.is_proxys()).and_then(|route| route.proxy(target));
+        let authority = proxy.map_or(&*target.authority, |proxy| &proxy.authority);
         imported!(py, "aiotest.exception", "_of_failure")?.call1((
             family(failure.kind),
             failure.to_string(),
@@ -113,7 +118,7 @@ pub(super) fn abort_of(py: Python<'_>, error: &PyErr) -> Abort {
 const fn family(kind: FailureKind) -> &'static str {
     use FailureKind as Kind;
     match kind {
-        Kind::NameNotFound | Kind::ResolverFailed => "name_not_found",
+        Kind::NameNotFound | Kind::ResolverFailed | Kind::ProxyNotFound => "name_not_found",
         Kind::Refused => "refused",
         Kind::Unreachable | Kind::OutOfPorts => "unreachable",
         Kind::OutOfFiles => "out_of_files",
@@ -122,7 +127,7 @@ const fn family(kind: FailureKind) -> &'static str {
         Kind::ReadTimeout => "read_timeout",
         Kind::TotalTimeout => "total_timeout",
         Kind::ResetBeforeReply | Kind::ResetInReply => "reset",
-        Kind::ClosedBeforeReply | Kind::ClosedInReply => "closed",
+        Kind::ClosedBeforeReply | Kind::ClosedInReply | Kind::ProxyClosed => "closed",
         Kind::NoHttp
         | Kind::HeaderMalformed
         | Kind::HeadTooLong
@@ -130,7 +135,8 @@ const fn family(kind: FailureKind) -> &'static str {
         | Kind::LengthInvalid
         | Kind::CodingUnknown
         | Kind::ProtocolSwitched
-        | Kind::TooManyInterim => "no_http",
+        | Kind::TooManyInterim
+        | Kind::ProxyNoHttp => "no_http",
         // Of the body, so that there is a head, and a payload error whatever the family.
         Kind::ChunkSizeInvalid
         | Kind::ChunkLineTooLong
@@ -145,10 +151,14 @@ const fn family(kind: FailureKind) -> &'static str {
         Kind::TlsNotSpoken
         | Kind::TlsNothingInCommon
         | Kind::TlsRefused
+        | Kind::TlsCertificateWanted
         | Kind::TlsCut
         | Kind::TlsBroken
         | Kind::TlsUnavailable => "tls",
         Kind::UploadFailed => "upload",
+        Kind::TlsOtherFingerprint => "fingerprint",
+        Kind::ProxyUnreachable => "proxy_unreachable",
+        Kind::ProxyAuthorization | Kind::ProxyRefused => "proxy_refused",
         Kind::TooManyRedirects | Kind::RedirectInvalid => "redirects",
     }
 }

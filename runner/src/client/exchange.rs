@@ -34,6 +34,9 @@ impl Exchange {
         if scope.as_ref().is_some_and(|scope| scope.is_retired()) {
             return Err(CancelledError::new_err("the user is being stopped: no new call starts"));
         }
+        if request.target.authority.tls {
+            engine().prepare_tls();
+        }
         let started = {
             let mut reactor = engine().lock();
             reactor.start(request).map(|id| (id, reactor.take_reply(id)))

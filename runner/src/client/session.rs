@@ -106,6 +106,7 @@ impl ClientSession {
             redirects: options.redirects(method.follows),
             timeouts: options.timeouts.unwrap_or(session.timeouts),
             read_ahead: session.read_ahead,
+            route: None,
             late: intended::lateness(py)?,
             upload: streamed.is_some(),
             upgrade,

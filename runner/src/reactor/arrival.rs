@@ -1,6 +1,7 @@
 //! Whether a request has reached its server, where no reply says so: it was cut off, its time ran out, or the server
 //! closed. *Sent* counts requests whose whole head the server's kernel has: from there on its application sees them,
-//! and a body that is cut later makes them no less received.
+//! and a body that is cut later makes them no less received. Through a proxy the first server is the proxy: a request
+//! that it answers itself is sent, too. The `CONNECT` that opens a tunnel is no request, and in no count.
 //!
 //! The kernel knows how much of what was written has been acknowledged; but an acknowledgement may take 40 ms, and once
 //! the socket is closed nobody can ask. So a connection whose request is in doubt lingers: no more is sent, the server

@@ -9,6 +9,7 @@ use bytes::BytesMut;
 use super::failure::{Failure, FailureKind};
 use super::http1::Body;
 use super::pool::Queued;
+use super::proxy::Proxy;
 use super::request::{Request, Target};
 use super::response::{self, Head};
 use super::{Abort, ConnectionId, Record, Verdict, Wake};
@@ -168,6 +169,11 @@ impl Call {
     /// Whether more of a body that nobody will ask for has come than is read ahead.
     pub(super) fn is_over_full(&self) -> bool {
         self.upgraded.is_none() && self.request.read_ahead < self.body.len()
+    }
+
+    /// The proxy that the present hop goes through.
+    pub(super) fn proxy(&self) -> Option<&Arc<Proxy>> {
+        self.request.route.as_ref()?.proxy(&self.target)
     }
 
     /// When this call fails unless something happens before, and as what.

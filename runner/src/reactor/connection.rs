@@ -12,20 +12,26 @@ use rustix::net::{self, AddressFamily, SendFlags, SocketFlags, SocketType, ippro
 
 use super::failure::{Failure, FailureKind};
 use super::ports::Ports;
+use super::proxy::Tunnel;
 use super::request::Authority;
+use super::route::{self, Route};
 use super::stamps::{self, Stamp};
 use super::tls::{self, Tls};
-use super::{CallId, PoolId};
+use super::{CallId, PoolId, session};
 
 /// One connection.
 pub(super) struct Connection {
     pub(super) socket: OwnedFd,
     pub(super) authority: Arc<Authority>,
     pub(super) pool: PoolId,
+    /// By which way it was made.
+    pub(super) route: Option<Arc<Route>>,
     /// The call that uses it; `None`: idle.
     pub(super) call: Option<CallId>,
     /// The TCP handshake is under way, with the addresses left to try.
     pub(super) connecting: Option<Connecting>,
+    /// The opening of a tunnel through a proxy is under way.
+    pub(super) tunnel: Option<Box<Tunnel>>,
     /// TLS, from the end of the TCP handshake on.
     pub(super) tls: Option<Box<Tls>>,
     /// The TLS handshake is under way since.
@@ -103,6 +109,11 @@ fn describe(errno: Errno) -> String {
 }
 
 impl Connection {
+    /// Whether it may be used by calls to `authority` that go by `route`.
+    pub(super) fn serves(&self, authority: &Authority, route: Option<&Arc<Route>>) -> bool {
+        session::same(&self.authority, authority) && route::same(self.route.as_ref(), route)
+    }
+
     /// Sends `data`, a request whose head is `head` bytes long; false when the socket did not take all of it, and
     /// `flush` has the rest to do.
     pub(super) fn submit(&mut self, data: &[u8], head: usize) -> Result<bool, Errno> {

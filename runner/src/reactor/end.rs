@@ -9,6 +9,7 @@ use bytes::Bytes;
 use super::arrival::Parting;
 use super::failure::{Failure, FailureKind};
 use super::request::Target;
+use super::route::Route;
 use super::{Abort, CallId, ConnectionId, Leave, Reactor, Record, Verdict, session};
 
 /// How long a user keeps more than one connection to a host after it last needed them.
@@ -52,7 +53,7 @@ impl Reactor {
             let alike = |other: &&ConnectionId| {
                 self.connections
                     .get(**other)
-                    .is_some_and(|o| session::same(&o.authority, &connection.authority))
+                    .is_some_and(|o| o.serves(&connection.authority, connection.route.as_ref()))
             };
             if 1 < pool.idle.iter().filter(alike).count() {
                 self.close_idle(id);
@@ -83,12 +84,20 @@ impl Reactor {
             call.request.body = Bytes::new();
             dropped.extend(["content-length", "content-type", "content-encoding", "transfer-encoding"]);
         }
-        if !session::same(&call.target.authority, &target.authority) {
+        let elsewhere = !session::same(&call.target.authority, &target.authority);
+        if elsewhere {
             dropped.extend(["authorization", "cookie", "host"]);
             call.request.cookies = None;
         }
         if !dropped.is_empty() {
             call.request.headers = Arc::new(call.request.headers.without(&dropped));
+        }
+        let login = Route::login(call.request.route.as_deref().filter(|_| elsewhere), &target);
+        if let Some(login) = login {
+            let mut headers = call.request.headers.without(&["authorization"]);
+            // What cannot be a header's value was never a user's name.
+            let _ = headers.push("Authorization", login.as_bytes());
+            call.request.headers = Arc::new(headers);
         }
         call.target = target;
         self.dispatch(id, false, now);
@@ -108,7 +117,8 @@ impl Reactor {
         // A server that has read everything closes; it resets where something lies unread, which on a kept connection
         // is the request that it had not waited for, acknowledged or not. (It may have read the head and nothing of
         // the body: nobody outside can tell, and that is the rarer of the two.)
-        let unread = call.exchange.reused && failure.kind == FailureKind::ResetBeforeReply;
+        let unread = (call.exchange.reused && failure.kind == FailureKind::ResetBeforeReply)
+            || failure.kind.is_refusal_of_tls();
         let parting = if unread { Parting::Unread } else { Parting::Ended };
         if let Some(connection) = connection {
             self.part_with(id, connection, parting, now);

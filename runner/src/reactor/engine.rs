@@ -37,6 +37,8 @@ pub struct Engine {
     left: OwnedFd,
     /// Whether `left` is readable; changed under the reactor's lock.
     has_left: AtomicBool,
+    /// The system's authorities have been read.
+    tls_ready: AtomicBool,
 }
 
 /// The engine of this process, made at first use.
@@ -69,12 +71,24 @@ impl Engine {
             clock: AtomicI32::new(ffi::cpu_clock()),
             left: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
             has_left: AtomicBool::new(false),
+            tls_ready: AtomicBool::new(false),
         })
     }
 
     /// The reactor, for one short operation.
     pub fn lock(&self) -> MutexGuard<'_, Reactor> {
         self.reactor.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Has the system's authorities ready before a call needs them: to read them takes some 10 ms, and the reactor's lock
+    /// is not held meanwhile. A failure is left to the call.
+    pub fn prepare_tls(&self) {
+        if !self.tls_ready.load(Ordering::Relaxed)
+            && let Ok(common) = super::tls::configure()
+        {
+            self.lock().tls.get_or_insert(common);
+            self.tls_ready.store(true, Ordering::Relaxed);
+        }
     }
 
     /// What the event loop watches: one of them is readable when there is something to drive.

@@ -75,10 +75,26 @@ pub enum FailureKind {
     TlsNothingInCommon,
     /// The server refused with an alert.
     TlsRefused,
+    /// The server wants a client certificate, and was given none.
+    TlsCertificateWanted,
+    /// The certificate has another digest than the one that the scenario pins.
+    TlsOtherFingerprint,
     /// The connection was closed or reset in the handshake.
     TlsCut,
     /// The server broke TLS's rules.
     TlsBroken,
+    /// The proxy's name does not resolve.
+    ProxyNotFound,
+    /// No connection to the proxy.
+    ProxyUnreachable,
+    /// The proxy wants to know who asks for the tunnel, or does not know them.
+    ProxyAuthorization,
+    /// The proxy opens no tunnel for another reason.
+    ProxyRefused,
+    /// The proxy closed the connection before its reply.
+    ProxyClosed,
+    /// What the proxy said to `CONNECT` is no reply.
+    ProxyNoHttp,
     /// More redirects than allowed.
     TooManyRedirects,
     /// A redirect to what is no URL that a call can be made to.
@@ -98,7 +114,7 @@ pub enum FailureKind {
 impl FailureKind {
     /// Every kind, in the order in which they are declared.
     #[cfg(test)]
-    pub(crate) const ALL: [Self; 41] = [
+    pub(crate) const ALL: [Self; 49] = [
         Self::NameNotFound,
         Self::Refused,
         Self::Unreachable,
@@ -131,8 +147,16 @@ impl FailureKind {
         Self::TlsNotSpoken,
         Self::TlsNothingInCommon,
         Self::TlsRefused,
+        Self::TlsCertificateWanted,
+        Self::TlsOtherFingerprint,
         Self::TlsCut,
         Self::TlsBroken,
+        Self::ProxyNotFound,
+        Self::ProxyUnreachable,
+        Self::ProxyAuthorization,
+        Self::ProxyRefused,
+        Self::ProxyClosed,
+        Self::ProxyNoHttp,
         Self::TooManyRedirects,
         Self::RedirectInvalid,
         Self::OutOfFiles,
@@ -176,8 +200,16 @@ impl FailureKind {
             Self::TlsNotSpoken => "TLS: server speaks no TLS",
             Self::TlsNothingInCommon => "TLS: no version or cipher in common",
             Self::TlsRefused => "TLS: refused by the server",
+            Self::TlsCertificateWanted => "TLS: client certificate wanted by the server",
+            Self::TlsOtherFingerprint => "TLS: certificate of another fingerprint",
             Self::TlsCut => "TLS: connection cut in the handshake",
             Self::TlsBroken => "TLS: protocol broken by the server",
+            Self::ProxyNotFound => "proxy: name not found",
+            Self::ProxyUnreachable => "proxy: no connection",
+            Self::ProxyAuthorization => "proxy: authentication required",
+            Self::ProxyRefused => "proxy: tunnel refused",
+            Self::ProxyClosed => "proxy: connection closed before its reply",
+            Self::ProxyNoHttp => "proxy: reply is no HTTP/1",
             Self::TooManyRedirects => "too many redirects",
             Self::UploadFailed => "upload failed",
             Self::RedirectInvalid => "redirect to no usable URL",
@@ -213,6 +245,38 @@ impl FailureKind {
             Self::ClosedBeforeReply => Self::ClosedInReply,
             other => other,
         }
+    }
+
+    /// The same where it was a proxy that could not be reached.
+    pub(super) const fn at_proxy(self) -> Self {
+        match self {
+            Self::NameNotFound => Self::ProxyNotFound,
+            Self::Refused | Self::Unreachable | Self::ResetBeforeReply => Self::ProxyUnreachable,
+            other => other,
+        }
+    }
+
+    /// Whether a proxy is to blame.
+    pub const fn is_proxys(self) -> bool {
+        matches!(
+            self,
+            Self::ProxyNotFound
+                | Self::ProxyUnreachable
+                | Self::ProxyAuthorization
+                | Self::ProxyRefused
+                | Self::ProxyClosed
+                | Self::ProxyNoHttp
+        )
+    }
+
+    /// Whether this may be how a server says that it wants a client certificate.
+    pub(super) const fn may_want_certificate(self) -> bool {
+        matches!(self, Self::TlsRefused | Self::TlsNothingInCommon)
+    }
+
+    /// Whether TLS was refused by the server: in TLS 1.3 the request may be on its way by then, and is never read.
+    pub(super) const fn is_refusal_of_tls(self) -> bool {
+        matches!(self, Self::TlsRefused | Self::TlsNothingInCommon | Self::TlsCertificateWanted)
     }
 
     /// The same while the TLS handshake was under way.

@@ -47,6 +47,13 @@ pub(super) struct Reply {
 pub(super) fn encode(out: &mut Vec<u8>, method: &str, target: &Target, request: &Request, cookies: &str) {
     out.extend_from_slice(method.as_bytes());
     out.push(b' ');
+    // Through a tunnel it goes as without a proxy.
+    let proxy =
+        request.route.as_ref().filter(|_| !target.authority.tls).and_then(|route| route.proxy(target));
+    if proxy.is_some() {
+        out.extend_from_slice(b"http://");
+        out.extend_from_slice(target.host_header.as_bytes());
+    }
     out.extend_from_slice(target.path_and_query.as_bytes());
     out.extend_from_slice(b" HTTP/1.1\r\n");
     if !request.headers.contains("host") {
@@ -55,6 +62,9 @@ pub(super) fn encode(out: &mut Vec<u8>, method: &str, target: &Target, request: 
         out.extend_from_slice(b"\r\n");
     }
     out.extend_from_slice(request.headers.as_bytes());
+    if let Some(proxy) = proxy {
+        proxy.authorize(out);
+    }
     if !cookies.is_empty() {
         out.extend_from_slice(b"Cookie: ");
         out.extend_from_slice(cookies.as_bytes());

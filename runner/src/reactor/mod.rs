@@ -19,9 +19,13 @@ use slotmap::{Key, SlotMap, new_key_type};
 
 pub mod engine;
 pub mod failure;
+pub mod identity;
+pub mod proxy;
 pub mod request;
 pub mod response;
 pub mod upload;
+pub mod route;
+pub mod trust;
 
 mod arrival;
 mod call;

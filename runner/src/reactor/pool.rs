@@ -5,13 +5,15 @@
 //! has neither an idle connection nor room for another. Start at [`Reactor::serve_waiting`].
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Instant;
 
 use aiotest_core::stats::Phase;
 
 use super::connection::Connection;
 use super::request::Authority;
-use super::{Abort, CallId, ConnectionId, PoolId, Reactor, session};
+use super::route::Route;
+use super::{Abort, CallId, ConnectionId, PoolId, Reactor};
 
 /// Connections to any number of hosts.
 #[derive(Default)]
@@ -54,10 +56,15 @@ pub(super) enum Room {
 }
 
 impl Pool {
-    /// Takes an idle connection to `authority`, the one last used.
-    fn take(&mut self, connections: &Connections, authority: &Authority) -> Option<ConnectionId> {
+    /// Takes an idle connection to `authority` by `route`, the one last used.
+    fn take(
+        &mut self,
+        connections: &Connections,
+        authority: &Authority,
+        route: Option<&Arc<Route>>,
+    ) -> Option<ConnectionId> {
         let position = self.idle.iter().rposition(|connection| {
-            connections.get(*connection).is_some_and(|other| session::same(&other.authority, authority))
+            connections.get(*connection).is_some_and(|other| other.serves(authority, route))
         })?;
         Some(self.idle.remove(position))
     }
@@ -109,8 +116,13 @@ impl Reactor {
         let _ = rustix::io::write(&*self.notify, &1_u64.to_ne_bytes());
     }
 
-    pub(super) fn take_idle(&mut self, pool: PoolId, authority: &Authority) -> Option<ConnectionId> {
-        self.pools.get_mut(pool)?.take(&self.connections, authority)
+    pub(super) fn take_idle(
+        &mut self,
+        pool: PoolId,
+        authority: &Authority,
+        route: Option<&Arc<Route>>,
+    ) -> Option<ConnectionId> {
+        self.pools.get_mut(pool)?.take(&self.connections, authority, route)
     }
 
     /// Whether calls wait in this pool already: a new one goes behind them.
@@ -120,13 +132,13 @@ impl Reactor {
     }
 
     /// Whether the pool has room for a connection to `authority`; one to another host makes room if it is idle.
-    pub(super) fn room(&mut self, pool: PoolId, authority: &Authority) -> Room {
+    pub(super) fn room(&mut self, pool: PoolId, authority: &Authority, route: Option<&Arc<Route>>) -> Room {
         let Some(pool) = self.pools.get_mut(pool) else { return Room::New };
         let Some(shared) = &mut pool.shared else { return Room::New };
         if shared.open < shared.limit {
             return Room::New;
         }
-        if let Some(connection) = pool.take(&self.connections, authority) {
+        if let Some(connection) = pool.take(&self.connections, authority, route) {
             return Room::Idle(connection);
         }
         let Some(longest_idle) = (!pool.idle.is_empty()).then(|| pool.idle.remove(0)) else {

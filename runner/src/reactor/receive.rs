@@ -93,6 +93,9 @@ impl Reactor {
                 if connection.connecting.is_some() {
                     return self.finish_handshake(id, flags);
                 }
+                if connection.tunnel.is_some() {
+                    return self.advance_tunnel(id, flags);
+                }
                 if connection.securing.is_some() {
                     return self.advance_tls(id, flags);
                 }

@@ -3,10 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
 use url::Url;
 
 use super::SessionId;
+use super::route::Route;
 
 /// A parsed absolute `http` or `https` URL with all that a request needs of it. Made once per distinct URL: the client
 /// keeps them in a bounded cache.
@@ -18,6 +21,8 @@ pub struct Target {
     pub authority: Arc<Authority>,
     /// The value of the `Host` header.
     pub host_header: String,
+    /// The `Authorization` that the URL's user and password make; they are not in `url`.
+    pub authorization: Option<Arc<str>>,
     /// Path and query as sent.
     pub path_and_query: String,
     /// The name that statistics use unless the call gives another: the URL's path.
@@ -89,6 +94,12 @@ impl Target {
             }
         };
         url.set_fragment(None);
+        let authorization = basic(&url).map(Arc::from);
+        if authorization.is_some() {
+            // A URL with a host takes both.
+            let _ = url.set_username("");
+            let _ = url.set_password(None);
+        }
         let bare = match url.host() {
             Some(url::Host::Ipv6(address)) => address.to_string(),
             Some(host) => host.to_string(),
@@ -106,8 +117,20 @@ impl Target {
         };
         let authority = Arc::new(Authority { host: bare, port, tls });
         let name = Arc::from(url.path());
-        Ok(Self { url, authority, host_header, path_and_query, name })
+        Ok(Self { url, authority, host_header, authorization, path_and_query, name })
     }
+}
+
+/// The value of an `Authorization` header for the user and password in a URL, if there are any.
+pub(super) fn basic(url: &Url) -> Option<String> {
+    if url.username().is_empty() && url.password().is_none() {
+        return None;
+    }
+    let decoded = |text: &str| percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned();
+    let pair = format!("{}:{}", decoded(url.username()), decoded(url.password().unwrap_or_default()));
+    // As browsers and aiohttp do it: one byte for a character where that is possible.
+    let bytes = pair.chars().map(|c| u8::try_from(u32::from(c)).ok()).collect::<Option<Vec<u8>>>();
+    Some(format!("Basic {}", BASE64_STANDARD.encode(bytes.unwrap_or_else(|| pair.into_bytes()))))
 }
 
 /// Header lines as they go on the wire, each `Name: value\r\n`.
@@ -152,6 +175,11 @@ impl HeaderBlock {
     /// Whether a header of that name is there, in any case.
     pub fn contains(&self, name: &str) -> bool {
         self.lines().any(|line| is_named(line, name))
+    }
+
+    /// The first line of that name.
+    pub(super) fn line(&self, name: &str) -> Option<&[u8]> {
+        self.lines().find(|line| is_named(line, name))
     }
 
     /// A copy without the headers of these names.
@@ -232,6 +260,8 @@ pub struct Request {
     pub timeouts: Timeouts,
     /// Bytes of the body that are read ahead of the scenario.
     pub read_ahead: usize,
+    /// By which way it gets there; `None`: the usual one.
+    pub route: Option<Arc<Route>>,
     /// How late the iteration that the call belongs to began, if that had an intended start.
     pub late: Option<Duration>,
     /// The body is not in `body`: it follows piece by piece, by `say`. The headers tell how it is framed.

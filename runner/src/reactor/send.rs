@@ -15,6 +15,7 @@ use super::failure::{Failure, FailureKind};
 use super::pool::Room;
 use super::resolver::Lookup;
 use super::tls::{self, Handshake, Tls};
+use super::trust::TlsSettings;
 use super::{CallId, ConnectionId, PoolId, Reactor, SessionId, tickets};
 
 impl Reactor {
@@ -32,13 +33,15 @@ impl Reactor {
     /// The present hop goes out on an idle connection of `pool`, unless it must be `fresh`, or on a new one.
     pub(super) fn go_on(&mut self, id: CallId, pool: PoolId, fresh: bool, now: Instant) {
         let Some(call) = self.calls.get(id) else { return };
-        let authority = Arc::clone(&call.target.authority);
-        if !fresh && let Some(connection) = self.take_idle(pool, &authority) {
+        let (authority, route) = (Arc::clone(&call.target.authority), call.request.route.clone());
+        if !fresh && let Some(connection) = self.take_idle(pool, &authority, route.as_ref()) {
             return self.send(id, connection, now);
         }
-        match self.resolver.lookup(id, &authority.host, authority.port, now) {
+        let proxy = self.calls.get(id).and_then(|call| call.proxy()).cloned();
+        let first = proxy.as_ref().map_or(&*authority, |proxy| &proxy.authority);
+        match self.resolver.lookup(id, &first.host, first.port, now) {
             Lookup::Known(Ok(addresses)) => self.connect(id, addresses.iter().copied().collect(), now),
-            Lookup::Known(Err(failure)) => self.fail(id, failure, now),
+            Lookup::Known(Err(failure)) => self.miss(id, failure, now),
             Lookup::Pending => {
                 if let Some(call) = self.calls.get_mut(id) {
                     call.exchange.resolving = Some(now);
@@ -55,10 +58,18 @@ impl Reactor {
             call.phases.add(Phase::Dns, now - since);
             match outcome {
                 Ok(addresses) => self.connect(id, addresses.iter().copied().collect(), now),
-                Err(failure) => self.fail(id, failure, now),
+                Err(failure) => self.miss(id, failure, now),
             }
             self.arm(id);
         }
+    }
+
+    /// No connection could be made, to the target or to the proxy before it.
+    fn miss(&mut self, id: CallId, mut failure: Failure, now: Instant) {
+        if self.calls.get(id).is_some_and(|call| call.proxy().is_some()) {
+            failure.kind = failure.kind.at_proxy();
+        }
+        self.fail(id, failure, now);
     }
 
     fn pool_of(&self, id: CallId) -> PoolId {
@@ -70,7 +81,8 @@ impl Reactor {
     pub(super) fn connect(&mut self, id: CallId, mut addresses: VecDeque<SocketAddr>, now: Instant) {
         let Some(call) = self.calls.get(id) else { return };
         let (authority, pool) = (Arc::clone(&call.target.authority), self.pool_of(id));
-        match self.room(pool, &authority) {
+        let route = call.request.route.clone();
+        match self.room(pool, &authority, route.as_ref()) {
             Room::New => {}
             Room::Idle(connection) => return self.send(id, connection, now),
             Room::None => return self.queue(id, pool, now),
@@ -88,8 +100,10 @@ impl Reactor {
                 socket,
                 authority: Arc::clone(&authority),
                 pool,
+                route: route.clone(),
                 call: Some(id),
                 connecting: Some(Connecting { since: now, address, rest: addresses }),
+                tunnel: None,
                 tls: None,
                 securing: None,
                 unsent: VecDeque::new(),
@@ -104,11 +118,11 @@ impl Reactor {
                 call.connection = Some(connection);
             }
             if let Err(errno) = self.watch(connection) {
-                return self.fail(id, connection::connect_failure(errno, address), now);
+                return self.miss(id, connection::connect_failure(errno, address), now);
             }
             return;
         }
-        self.fail(id, last, now);
+        self.miss(id, last, now);
     }
 
     fn watch(&self, id: ConnectionId) -> rustix::io::Result<()> {
@@ -133,6 +147,9 @@ impl Reactor {
                     call.phases.add(Phase::Connect, now - connecting.since);
                 }
                 if connection.authority.tls {
+                    if self.begin_tunnel(id, now) {
+                        return self.arm(call_id);
+                    }
                     return self.begin_tls(id, flags, now);
                 }
                 self.send(call_id, id, now);
@@ -141,7 +158,7 @@ impl Reactor {
             Err(errno) => {
                 self.close(id);
                 if connecting.rest.is_empty() {
-                    self.fail(call_id, connection::connect_failure(errno, connecting.address), now);
+                    self.miss(call_id, connection::connect_failure(errno, connecting.address), now);
                 } else {
                     self.connect(call_id, connecting.rest, now);
                     self.arm(call_id);
@@ -150,13 +167,15 @@ impl Reactor {
         }
     }
 
-    /// TCP is there; TLS comes next.
-    fn begin_tls(&mut self, id: ConnectionId, flags: EventFlags, now: Instant) {
+    /// The way to the target is there; TLS comes next.
+    pub(super) fn begin_tls(&mut self, id: ConnectionId, flags: EventFlags, now: Instant) {
         let Some(connection) = self.connections.get(id) else { return };
         let Some(call) = connection.call else { return };
         let Some(session) = self.calls.get(call).map(|call| call.request.session) else { return };
-        let begun =
-            self.tls_of(session).and_then(|config| Tls::new(&config, &self.connections[id].authority.host));
+        let settings = connection.route.as_ref().and_then(|route| route.tls.clone());
+        let begun = self
+            .tls_of(session, settings.as_ref())
+            .and_then(|config| Tls::new(&config, &self.connections[id].authority.host));
         match begun {
             Ok(session) => {
                 let connection = &mut self.connections[id];
@@ -169,8 +188,16 @@ impl Reactor {
     }
 
     /// How a user speaks TLS.
-    fn tls_of(&mut self, id: SessionId) -> Result<Arc<rustls::ClientConfig>, Failure> {
+    fn tls_of(
+        &mut self,
+        id: SessionId,
+        settings: Option<&Arc<TlsSettings>>,
+    ) -> Result<Arc<rustls::ClientConfig>, Failure> {
         let session = self.sessions.get_mut(id);
+        if let Some(settings) = settings {
+            let config = session.map(|session| session.tls_by(settings));
+            return Ok(config.unwrap_or_else(|| Arc::clone(&settings.config)));
+        }
         if let Some(config) = session.as_ref().and_then(|session| session.tls.as_ref()) {
             return Ok(Arc::clone(config));
         }

@@ -5,7 +5,11 @@ use std::time::Instant;
 
 use super::jar::Jar;
 use super::request::{Authority, Target};
-use super::{CallId, PoolId};
+use super::trust::TlsSettings;
+use super::{CallId, PoolId, tickets};
+
+/// How many ways of TLS a user remembers sessions for, beside the usual one.
+const OTHER_TLS: usize = 4;
 
 pub(super) struct Session {
     /// Its own connections, or a connector's.
@@ -16,11 +20,26 @@ pub(super) struct Session {
     jar: Option<Box<Jar>>,
     /// With the memory of its own TLS sessions; made at the first https call.
     pub(super) tls: Option<Arc<rustls::ClientConfig>>,
+    /// The same for the ways of TLS that it uses beside the usual one, the last made last. Each has a memory of its own.
+    other_tls: Vec<(Arc<TlsSettings>, Arc<rustls::ClientConfig>)>,
 }
 
 impl Session {
     pub(super) fn of(pool: PoolId) -> Self {
-        Self { pool, calls: Vec::new(), jar: None, tls: None }
+        Self { pool, calls: Vec::new(), jar: None, tls: None, other_tls: Vec::new() }
+    }
+
+    /// How it speaks TLS by `settings`. Of those that it used first the memory may be lost.
+    pub(super) fn tls_by(&mut self, settings: &Arc<TlsSettings>) -> Arc<rustls::ClientConfig> {
+        if let Some((_, config)) = self.other_tls.iter().find(|(known, _)| Arc::ptr_eq(known, settings)) {
+            return Arc::clone(config);
+        }
+        if self.other_tls.len() == OTHER_TLS {
+            self.other_tls.remove(0);
+        }
+        let config = tickets::for_user(&settings.config);
+        self.other_tls.push((Arc::clone(settings), Arc::clone(&config)));
+        config
     }
 
     /// The `Cookie` header for `target`: the jar's and then the call's own. `None`: no header.

@@ -49,6 +49,7 @@ impl Bench {
             cookies: None,
             body: Bytes::new(),
             redirects: 10,
+            route: None,
             timeouts: Timeouts { total: Some(Duration::from_secs(10)), ..Timeouts::default() },
             read_ahead: 64 * 1024,
             late: None,

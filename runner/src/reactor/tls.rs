@@ -14,23 +14,29 @@ use rustls::crypto::CryptoProvider;
 use rustls::pki_types::ServerName;
 use rustls::{
     AlertDescription, CertificateError, CipherSuite, ClientConfig, ClientConnection, Error, InvalidMessage,
-    RootCertStore,
+    ProtocolVersion, RootCertStore,
 };
 
 use super::failure::{Failure, FailureKind};
 use super::key_exchange::X25519;
 use super::stamps::{self, Stamp};
+use super::trust;
 
 /// How often a socket is read in a row without any of the reply's own bytes: tickets and the like are few.
 const MAX_EMPTY_READS: u32 = 64;
 
 /// One TLS connection's state: about 20 KB while it is open.
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own; no two make one state")]
 pub(super) struct Tls {
     session: ClientConnection,
     /// The socket may hold bytes. Watched by edges: one that gave less than it was asked for reports when it has more.
     readable: bool,
     /// The server's close lies behind the bytes, and is not reported again.
     closing: bool,
+    /// The server has asked for a certificate, and was given none.
+    asked: bool,
+    /// Something of a reply has been read.
+    answered: bool,
     /// The kernel's stamp of what was received last.
     pub(super) arrived: Option<Stamp>,
 }
@@ -48,23 +54,18 @@ pub(super) enum Handshake {
 
 /// The client's side of TLS, but for what each user remembers: see [`super::tickets::for_user`].
 pub(super) fn configure() -> Result<Arc<ClientConfig>, Failure> {
-    let mut roots = RootCertStore::empty();
-    let found = rustls_native_certs::load_native_certs();
-    roots.add_parsable_certificates(found.certs);
-    if roots.is_empty() {
-        let detail = "this machine has no list of authorities (on Debian: ca-certificates)";
-        return Err(Failure::with(FailureKind::TlsUnavailable, detail));
-    }
+    let roots = trust::system_roots().map_err(|text| Failure::with(FailureKind::TlsUnavailable, text))?;
     with_roots(roots)
 }
 
 /// The same with these authorities.
-pub(super) fn with_roots(roots: RootCertStore) -> Result<Arc<ClientConfig>, Failure> {
+pub(super) fn with_roots(roots: impl Into<Arc<RootCertStore>>) -> Result<Arc<ClientConfig>, Failure> {
     let mut config = ClientConfig::builder_with_provider(Arc::new(provider()))
         .with_safe_default_protocol_versions()
         .map_err(|error| Failure::with(FailureKind::TlsUnavailable, error.to_string()))?
         .with_root_certificates(roots)
         .with_no_client_auth();
+    config.client_auth_cert_resolver = trust::nobody();
     config.resumption = Resumption::disabled();
     Ok(Arc::new(config))
 }
@@ -72,7 +73,7 @@ pub(super) fn with_roots(roots: RootCertStore) -> Result<Arc<ClientConfig>, Fail
 /// What rustls offers, with AES-128 and SHA-256 before AES-256 and SHA-384, as Go and the browsers have them: what a
 /// server that leaves the choice to the client gets from its real users. No less safe (nobody searches 128 bits), nothing
 /// is offered that was not before; and processors have instructions for SHA-256, which a handshake is full of.
-fn provider() -> CryptoProvider {
+pub(super) fn provider() -> CryptoProvider {
     let mut provider = rustls::crypto::ring::default_provider();
     for group in &mut provider.kx_groups {
         if group.name() == X25519.name() {
@@ -98,7 +99,7 @@ impl Tls {
         })?;
         let mut session = ClientConnection::new(Arc::clone(config), name).map_err(|error| failure(&error))?;
         session.set_buffer_limit(None);
-        Ok(Self { session, readable: false, closing: false, arrived: None })
+        Ok(Self { session, readable: false, closing: false, asked: false, answered: false, arrived: None })
     }
 
     /// Tells it what epoll reported of the socket.
@@ -114,7 +115,7 @@ impl Tls {
             self.flush(socket, written)
                 .map_err(|errno| handshake_failure(super::connection::socket_failure(errno)))?;
             match self.receive(socket).map_err(handshake_failure)? {
-                Some(0) => return Err(FailureKind::TlsCut.into()),
+                Some(0) => return Err(self.refusal(FailureKind::TlsCut.into())),
                 Some(_) => {}
                 None => return Ok(Handshake::Waiting),
             }
@@ -143,10 +144,14 @@ impl Tls {
     pub(super) fn read(&mut self, socket: &OwnedFd, buffer: &mut [u8]) -> Result<Option<usize>, Failure> {
         for _ in 0..MAX_EMPTY_READS {
             match self.session.reader().read(buffer) {
-                Ok(count) => return Ok(Some(count)),
+                Ok(0) => return self.closed(),
+                Ok(count) => {
+                    self.answered = true;
+                    return Ok(Some(count));
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 // The connection ended without TLS's own goodbye, as many servers do.
-                Err(_) => return Ok(Some(0)),
+                Err(_) => return self.closed(),
             }
             if self.receive(socket)?.is_none() {
                 return Ok(None);
@@ -172,13 +177,31 @@ impl Tls {
                 self.readable = false;
                 Ok(None)
             }
-            Err(error) => Err(socket_failure(&error)),
+            Err(error) => Err(self.refusal(socket_failure(&error))),
         }
+    }
+
+    /// The server's close.
+    fn closed(&self) -> Result<Option<usize>, Failure> {
+        let closed = FailureKind::ClosedBeforeReply;
+        let failure = self.refusal(closed.into());
+        if failure.kind == closed { Ok(Some(0)) } else { Err(failure) }
+    }
+
+    /// The same failure, but for a server that has asked for a certificate in vain and has accepted nothing since: some
+    /// end the connection without a word. In TLS 1.3 the tickets tell that a server has gone on.
+    fn refusal(&self, failure: Failure) -> Failure {
+        let accepted = self.answered
+            || self.session.tls13_tickets_received() != 0
+            || (!self.session.is_handshaking()
+                && self.session.protocol_version() != Some(ProtocolVersion::TLSv1_3));
+        if self.asked && !accepted { FailureKind::TlsCertificateWanted.into() } else { failure }
     }
 
     fn process(&mut self, socket: &OwnedFd) -> Result<(), Failure> {
         let beginning = self.session.is_handshaking();
         let outcome = self.session.process_new_packets().map(drop);
+        self.asked |= trust::was_asked_for_certificate();
         if outcome.is_err() {
             // The alert that tells the server why; whether it arrives changes nothing.
             let _ = self.flush(socket, &mut 0);
@@ -188,13 +211,20 @@ impl Tls {
             failure if failure.kind == FailureKind::TlsNotSpoken && !beginning => {
                 Failure { kind: FailureKind::TlsBroken, ..failure }
             }
+            // In TLS 1.2 the refusal does not say what is missing.
+            failure if self.asked && failure.kind.may_want_certificate() => {
+                Failure { kind: FailureKind::TlsCertificateWanted, ..failure }
+            }
             failure => failure,
         })
     }
 }
 
 fn failure(error: &Error) -> Failure {
-    Failure::with(kind_of(error), error.to_string())
+    match trust::other_fingerprint(error) {
+        Some(detail) => Failure::with(FailureKind::TlsOtherFingerprint, detail),
+        None => Failure::with(kind_of(error), error.to_string()),
+    }
 }
 
 fn kind_of(error: &Error) -> FailureKind {
@@ -224,6 +254,7 @@ fn kind_of(error: &Error) -> FailureKind {
             | AlertDescription::HandshakeFailure
             | AlertDescription::InsufficientSecurity,
         ) => FailureKind::TlsNothingInCommon,
+        Error::AlertReceived(AlertDescription::CertificateRequired) => FailureKind::TlsCertificateWanted,
         Error::AlertReceived(_) => FailureKind::TlsRefused,
         _ => FailureKind::TlsBroken,
     }

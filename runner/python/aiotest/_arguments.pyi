@@ -1,7 +1,10 @@
 """What the native module's calls and sessions are given. Types only: there is no such module at run time."""
 
 from collections.abc import AsyncIterable, Iterable, Mapping
+from ssl import SSLContext
 from typing import Any, Literal, Protocol, TypedDict, TypeVar
+
+from yarl import URL
 
 _T = TypeVar("_T")
 Pairs = Mapping[str, _T] | Iterable[tuple[str, _T]]
@@ -19,6 +22,14 @@ class Limits(Protocol):
     def sock_connect(self) -> float | None: ...
 
 Timeout = Limits | float
+
+class Fingerprint(Protocol):
+    """aiohttp's `Fingerprint`."""
+
+    @property
+    def fingerprint(self) -> bytes: ...
+
+TLS = SSLContext | Fingerprint | bool | None
 
 class Connector(Protocol):
     """aiohttp's `TCPConnector`."""
@@ -58,3 +69,8 @@ class Options(TypedDict, total=False):
     allow_redirects: bool | None
     max_redirects: int | None
     raise_for_status: bool | None
+    ssl: TLS
+    verify_ssl: bool | None
+    proxy: str | URL | None
+    proxy_auth: tuple[str, str] | None
+    proxy_headers: Pairs[str] | None

@@ -16,6 +16,7 @@ from yarl import URL
 from aiotest._arguments import Connector, Options, Pairs, Timeout
 from aiotest._awaitables import Future, Gathering, Step, Task, gather
 from aiotest._said import Said, Upload, WebSocketStream
+from aiotest._connections import TCPConnector, TlsSettings
 from aiotest.client import RequestInfo
 from aiotest.websocket import Connecting
 
@@ -36,6 +37,7 @@ __all__ = [
     "TCPConnector",
     "Task",
     "Upload",
+    "TlsSettings",
     "UserScope",
     "WebSocketStream",
     "gather",
@@ -251,33 +253,6 @@ def show_progress(control_address: str, token: str, *, acknowledge: bool = True)
 
 # === engine ===
 
-@final
-class TCPConnector:
-    """Connections that all sessions made with it share, each session with cookies and headers of its own.
-
-    They stay open when a session is closed, until the connector is, or nothing holds it any more.
-    """
-
-    def __new__(cls, *, limit: int = 100, force_close: bool = False) -> Self:
-        """Open no connection yet.
-
-        Arguments: `limit`, connections at most, to all hosts together, 0 for any number; a call that finds
-            none free waits for its turn, in the phase `queue`, and its timeouts go on meanwhile;
-            `force_close`, a new connection for each call.
-        Raises: `TypeError` naming an argument that is unknown; `ValueError` for a limit below 0.
-        """
-
-    @property
-    def limit(self) -> int: ...
-    @property
-    def force_close(self) -> bool: ...
-    @property
-    def closed(self) -> bool: ...
-    def close(self) -> Coroutine[Any, Any, None]:
-        """Close the idle connections, and those in use once their calls have ended; cut calls that wait for
-        one.
-        """
-
 class ClientSession:
     """A user's own cookies, headers and connections; the surface of aiohttp's class of that name.
 
@@ -300,6 +275,9 @@ class ClientSession:
         read_bufsize: int | None = None,
         auto_decompress: bool = True,
         skip_auto_headers: Iterable[str] | None = None,
+        proxy: str | URL | None = None,
+        proxy_auth: tuple[str, str] | None = None,
+        trust_env: bool = False,
     ) -> Self:
         """Open no connection yet.
 
@@ -311,7 +289,10 @@ class ClientSession:
             every call; `auth`, user and password for basic authentication; `timeout`, for calls that name
             none, 300 s in total unless given; `read_bufsize`, bytes of a body that are read whether or not
             the scenario asks, 65,536 unless given; `auto_decompress`, whether a body is given to the scenario
-            as it was before its `Content-Encoding`. It is decoded when it is read.
+            as it was before its `Content-Encoding`. It is decoded when it is read; `proxy` and `proxy_auth`,
+            of calls that name none; `trust_env`, whether proxies are taken from `HTTP_PROXY`, `HTTPS_PROXY`
+            and `NO_PROXY`, and users from `~/.netrc` or the file that `NETRC` names, as they are now.
+            A user and password in `base_url` are those of every relative URL.
         Raises: `InvalidURL` for a base URL that is not absolute; `TypeError` naming an argument that is
             unknown or has a wrong type.
         """
@@ -336,10 +317,17 @@ class ClientSession:
             replacing the session's of the same name; `skip_auto_headers`, names of headers that are sent only
             if the scenario gives them; `auth`, user and password; `cookies`, beside the session's; `timeout`,
             a `ClientTimeout` or seconds in total; `allow_redirects` (true unless given), at most
-            `max_redirects` (10); `raise_for_status`, so that a status of 400 or more raises.
+            `max_redirects` (10); `raise_for_status`, so that a status of 400 or more raises; `ssl`, false to
+            accept every certificate, an `ssl.SSLContext` (authorities, client certificate, host names,
+            versions and ciphers as it says) or an `aiohttp.Fingerprint`, true for the system's authorities or
+            what the connector says; `verify_ssl`, false for the same as `ssl=False`; `proxy`, the URL of an
+            `http` proxy, with or without user and password, `proxy_auth`, user and password for it, and
+            `proxy_headers`, sent to it when it is to open a tunnel to an `https` target, which is no request
+            and in no count. A user and password in `url` are sent as by `auth`.
         Raises: `InvalidURL` for a relative URL without a base URL, or a scheme that is not http or https;
-            `TypeError` naming an argument that is unknown or has a wrong type; `RuntimeError` on a closed
-            session.
+            `TypeError` naming an argument that is unknown or has a wrong type; `ValueError` for two that
+            cannot be together, an `ssl` context that asks for what is not built, or a proxy that is no `http`
+            one; `RuntimeError` on a closed session.
         """
 
     def ws_connect(self, url: str | URL, **options: Any) -> Connecting:

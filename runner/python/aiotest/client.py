@@ -21,7 +21,7 @@ from weakref import WeakKeyDictionary
 from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
-from aiotest import events, runners
+from aiotest import events, runners, tls
 from aiotest._native import Call, ClientSession, ClientTimeout, CookieJar, Response, TCPConnector
 from aiotest.forms import FormData
 
@@ -36,6 +36,9 @@ __all__ = [
     "TCPConnector",
     "current_scope",
 ]
+
+# Here, as a session can be made without a scenario file: a context's certificate would go unseen.
+tls.install()
 
 current_scope: ContextVar[Any] = ContextVar("current_scope", default=None)
 """The `UserScope` of the user whose task this is; sessions made there belong to it. `None` outside of
@@ -101,17 +104,17 @@ def _session_headers(
     return headers
 
 
-def _authorization(auth: Any) -> str:
+def _authorization(auth: Any, argument: str = "auth") -> str:
     """The header's value for a pair of user and password, or for aiohttp's `BasicAuth`, which names its
     encoding.
     """
     if not isinstance(auth, tuple | list) or len(auth) < 2:
-        raise TypeError(f"auth must be a pair of user and password, not {type(auth).__name__}")
+        raise TypeError(f"{argument} must be a pair of user and password, not {type(auth).__name__}")
     if callable(encode := getattr(auth, "encode", None)):
         return str(encode())
     user, password = auth[:2]
     if ":" in user:
-        raise ValueError("auth: a user's name cannot have a `:` in it")
+        raise ValueError(f"{argument}: a user's name cannot have a `:` in it")
     return f"Basic {base64.b64encode(f'{user}:{password}'.encode()).decode()}"
 
 
@@ -125,7 +128,9 @@ def _connector(given: Any) -> TCPConnector:
             "connector: limit_per_host is not built; limit bounds the connections of all hosts together"
         )
     if (known := _connectors.get(given)) is None:
-        known = _connectors[given] = TCPConnector(limit=given.limit, force_close=given.force_close)
+        known = _connectors[given] = TCPConnector(
+            limit=given.limit, force_close=given.force_close, ssl=getattr(given, "_ssl", True)
+        )
     return known
 
 

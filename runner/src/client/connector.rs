@@ -1,6 +1,7 @@
 //! `TCPConnector`: a pool of connections that sessions share. It holds the reactor's pool; what a pool is, is in
 //! `reactor::pool`.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use pyo3::exceptions::{PyTypeError, PyValueError};
@@ -8,8 +9,10 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use super::step::Step;
+use super::way;
 use crate::reactor::PoolId;
 use crate::reactor::engine::engine;
+use crate::reactor::trust::TlsSettings;
 
 /// Connections that all sessions made with it share.
 #[pyclass(module = "aiotest._native", name = "TCPConnector", frozen, weakref)]
@@ -18,9 +21,15 @@ pub(super) struct TcpConnector {
     limit: usize,
     force_close: bool,
     closed: AtomicBool,
+    tls: Option<Arc<TlsSettings>>,
 }
 
 impl TcpConnector {
+    /// How its connections speak TLS; `None`: as usual.
+    pub(super) fn tls(&self) -> Option<Arc<TlsSettings>> {
+        self.tls.clone()
+    }
+
     pub(super) fn pool(&self) -> PoolId {
         self.pool
     }
@@ -35,10 +44,18 @@ impl TcpConnector {
 #[pymethods]
 impl TcpConnector {
     #[new]
-    #[pyo3(signature = (*, limit=100, force_close=false, **others))]
-    fn new(limit: i64, force_close: bool, others: Option<&Bound<'_, PyDict>>) -> PyResult<Self> {
+    #[pyo3(signature = (*, limit=100, force_close=false, ssl=None, verify_ssl=None, **others))]
+    fn new(
+        limit: i64,
+        force_close: bool,
+        ssl: Option<&Bound<'_, PyAny>>,
+        verify_ssl: Option<&Bound<'_, PyAny>>,
+        others: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<Self> {
         if let Some((keyword, _)) = others.and_then(|others| others.iter().next()) {
-            let text = format!("TCPConnector takes no argument `{keyword}` (it takes limit, force_close)");
+            let text = format!(
+                "TCPConnector takes no argument `{keyword}` (it takes limit, force_close, ssl, verify_ssl)"
+            );
             return Err(PyTypeError::new_err(text));
         }
         let limit = usize::try_from(limit).map_err(|_| {
@@ -46,8 +63,9 @@ impl TcpConnector {
                 "limit must be a number of connections, or 0 for no limit, not {limit}"
             ))
         })?;
+        let tls = way::tls(ssl, verify_ssl)?;
         let pool = engine().lock().open_pool(limit, force_close);
-        Ok(Self { pool, limit, force_close, closed: AtomicBool::new(false) })
+        Ok(Self { pool, limit, force_close, closed: AtomicBool::new(false), tls })
     }
 
     #[getter]

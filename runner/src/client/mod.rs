@@ -30,6 +30,7 @@ mod intended;
 mod json_decode;
 mod json_encode;
 mod leaving;
+mod login;
 mod notify;
 mod options;
 mod payload;
@@ -47,6 +48,7 @@ mod upload;
 mod verdict;
 mod waiter;
 mod websocket;
+mod way;
 
 use std::time::Duration;
 
@@ -73,6 +75,7 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<said::Said>()?;
     module.add_class::<upload::Upload>()?;
     module.add_class::<websocket::WebSocketStream>()?;
+    module.add_class::<way::TlsSettings>()?;
     module.add_function(wrap_pyfunction!(gathering::gather, module)?)?;
     module.add_function(wrap_pyfunction!(loop_turn, module)?)?;
     module.add_function(wrap_pyfunction!(intended::intended_start, module)?)?;

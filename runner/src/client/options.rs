@@ -10,6 +10,7 @@ use pyo3::types::{PyBytes, PyDict, PyString};
 use super::payload::{self, Compress};
 use super::timeout;
 use super::upload::Streamed;
+use super::way::Way;
 use crate::reactor::request::{HeaderBlock, Timeouts};
 
 /// How many redirects a call follows unless it says otherwise.
@@ -33,6 +34,8 @@ pub(super) struct Options<'py> {
     allow_redirects: Option<bool>,
     max_redirects: Option<u32>,
     pub(super) raise_for_status: Option<bool>,
+    /// `None`: as the session's.
+    pub(super) way: Option<Box<Way<'py>>>,
 }
 
 impl<'py> Options<'py> {
@@ -79,6 +82,11 @@ impl<'py> Options<'py> {
                 self.max_redirects = Some(most);
             }
             "raise_for_status" => self.raise_for_status = Some(value.is_truthy()?),
+            "ssl" => self.way().ssl = Some(value),
+            "verify_ssl" => self.way().verify_ssl = Some(value),
+            "proxy" => self.way().proxy = Some(value),
+            "proxy_auth" => self.way().proxy_auth = Some(value),
+            "proxy_headers" => self.way().proxy_headers = Some(value),
             _ => known(keyword)?,
         }
         Ok(())
@@ -95,6 +103,10 @@ impl<'py> Options<'py> {
         let compress = self.compress.map(Compress::name);
         let pieces = imported!(data.py(), "aiotest.uploads", "pieces")?.call1((data, compress))?;
         Ok(Some(Streamed { pieces: pieces.unbind(), chunked }))
+    }
+
+    fn way(&mut self) -> &mut Way<'py> {
+        self.way.get_or_insert_default()
     }
 
     /// How many redirects are followed.
@@ -124,7 +136,7 @@ fn wrong(keyword: &str, what: &str, value: &Bound<'_, PyAny>) -> PyErr {
 }
 
 fn known(keyword: &str) -> PyResult<()> {
-    const KNOWN: [&str; 14] = [
+    const KNOWN: [&str; 19] = [
         "name",
         "params",
         "data",
@@ -139,6 +151,11 @@ fn known(keyword: &str) -> PyResult<()> {
         "allow_redirects",
         "max_redirects",
         "raise_for_status",
+        "ssl",
+        "verify_ssl",
+        "proxy",
+        "proxy_auth",
+        "proxy_headers",
     ];
     if KNOWN.contains(&keyword) {
         return Ok(());

@@ -14,13 +14,15 @@ use super::call::{Call, Manner, Prepared};
 use super::connector::TcpConnector;
 use super::cookies::{self, CookieJar};
 use super::exchange::Exchange;
+use super::login::Login;
 use super::options::{self, Options};
 use super::payload::{self, Payload};
 use super::scope::{Scope, UserScope};
 use super::step::Step;
 use super::target::Targets;
 use super::timeout::{self, ClientTimeout};
-use super::{driver, errors, intended, notify};
+use super::way::Usual;
+use super::{driver, errors, intended, login, notify};
 use crate::reactor::engine::engine;
 use crate::reactor::request::{HeaderBlock, Request, Timeouts};
 use crate::reactor::{Leave, SessionId};
@@ -49,6 +51,7 @@ pub(super) struct ClientSession {
     typed_block: Mutex<Option<(Cow<'static, str>, Arc<HeaderBlock>)>>,
     /// Cookies of every call, where there is no base URL to keep them for.
     cookies: Option<String>,
+    usual: Usual,
     timeouts: Timeouts,
     manner: Manner,
     json_serialize: Option<Py<PyAny>>,
@@ -77,6 +80,11 @@ impl ClientSession {
         }
         let target = session.targets.target(url, options.params.as_ref())?;
         let streamed = options.streamed(&session.block)?;
+        let route = match &options.way {
+            Some(way) => way.route(&session.usual)?,
+            None => session.usual.route.clone(),
+        };
+        let login = Login::of(route.as_deref(), &target);
         let payload: Option<Payload> = match (&options.data, &options.json, &session.json_serialize) {
             (Some(_), _, _) if streamed.is_some() => None,
             (Some(data), _, _) => Some(payload::of_data(data)?),
@@ -98,15 +106,15 @@ impl ClientSession {
         let request = Request {
             session: session.id,
             method: Arc::clone(&method.name),
+            headers: session.headers_of(py, &options, login, payload.as_ref())?,
             target,
             name: options.name.clone(),
-            headers: session.headers_of(py, &options, payload.as_ref())?,
             cookies: session.cookies_of(&options)?,
             body: payload.map(|payload| payload.body).unwrap_or_default(),
             redirects: options.redirects(method.follows),
             timeouts: options.timeouts.unwrap_or(session.timeouts),
             read_ahead: session.read_ahead,
-            route: None,
+            route,
             late: intended::lateness(py)?,
             upload: streamed.is_some(),
             upgrade,
@@ -127,10 +135,11 @@ impl ClientSession {
         &self,
         py: Python<'_>,
         options: &Options<'_>,
+        login: Option<Login<'_>>,
         payload: Option<&Payload>,
     ) -> PyResult<Arc<HeaderBlock>> {
-        if let (None, None, [], Some(payload)) =
-            (&options.headers, &options.auth, &options.skipped[..], payload)
+        if let (None, None, None, [], Some(payload)) =
+            (&options.headers, &options.auth, login, &options.skipped[..], payload)
             && payload.is_plain()
         {
             let mut known = self.typed_block.lock().unwrap_or_else(PoisonError::into_inner);
@@ -148,15 +157,8 @@ impl ClientSession {
         if let Some(headers) = &options.headers {
             block = Cow::Owned(payload::add_headers(&block, headers)?);
         }
-        if let Some(auth) = &options.auth {
-            let own = options.headers.as_ref().map(|own| payload::add_headers(&HeaderBlock::default(), own));
-            if own.transpose()?.is_some_and(|own| own.contains("authorization")) {
-                return Err(PyValueError::new_err(
-                    "a call takes either auth or a header named Authorization",
-                ));
-            }
-            let given =
-                [("Authorization", imported!(py, "aiotest.client", "_authorization")?.call1((auth,))?)];
+        if let Some(value) = login::authorization(py, &block, options, login)? {
+            let given = [("Authorization", value)];
             block = Cow::Owned(payload::add_headers(&block, &given.into_pyobject(py)?.into_any())?);
         }
         if let Some(payload) = payload {
@@ -304,7 +306,8 @@ methods! {
 impl ClientSession {
     #[new]
     #[pyo3(signature = (base_url=None, *, connector=None, headers=None, cookies=None, auth=None, json_serialize=None,
-        raise_for_status=false, timeout=None, read_bufsize=None, auto_decompress=true, skip_auto_headers=None, **others))]
+        raise_for_status=false, timeout=None, read_bufsize=None, auto_decompress=true, skip_auto_headers=None,
+        proxy=None, proxy_auth=None, trust_env=false, **others))]
     #[expect(clippy::too_many_arguments, reason = "the keywords of aiohttp's ClientSession")]
     fn new(
         py: Python<'_>,
@@ -319,6 +322,9 @@ impl ClientSession {
         read_bufsize: Option<usize>,
         auto_decompress: bool,
         skip_auto_headers: Option<&Bound<'_, PyAny>>,
+        proxy: Option<&Bound<'_, PyAny>>,
+        proxy_auth: Option<&Bound<'_, PyAny>>,
+        trust_env: bool,
         others: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Self> {
         if let Some((keyword, _)) = others.and_then(|others| others.iter().next()) {
@@ -346,6 +352,8 @@ impl ClientSession {
             }
             None => imported!(py, "json", "dumps")?.clone().unbind(),
         };
+        let tls = connector.as_ref().and_then(|connector| connector.get().tls());
+        let usual = Usual::of_session(py, tls, proxy, proxy_auth, trust_env)?;
         let scope = current_scope(py)?;
         let pool = connector.as_ref().map(|connector| connector.get().pool());
         let id = engine().lock().open_session(pool);
@@ -367,6 +375,7 @@ impl ClientSession {
             },
             typed_block: Mutex::default(),
             headers,
+            usual,
             timeouts,
             manner: Manner { raises_for_status: raise_for_status, decodes: auto_decompress },
             json_serialize: Some(json_serialize),

@@ -50,7 +50,7 @@ impl Targets {
             return Ok(Arc::clone(target));
         }
         let target = match &self.base {
-            Some(base) => base.join(text),
+            Some(base) => base.join(text).map(|target| with_base_login(target, base, text)),
             None => Target::parse(text),
         };
         let target = Arc::new(target?);
@@ -81,8 +81,8 @@ impl Targets {
         let Some(params) = params.filter(|params| !params.is_none()) else { return Ok(target) };
         let mut with_params = target.url.clone();
         add_params(&mut with_params, params)?;
-        let target = Target::from_url(with_params).map_err(|error| self.refused(py, &text, &error))?;
-        Ok(Arc::new(target))
+        let found = Target::from_url(with_params).map_err(|error| self.refused(py, &text, &error))?;
+        Ok(Arc::new(Target { authorization: target.authorization.clone(), ..found }))
     }
 
     fn refused(&self, py: Python<'_>, text: &str, error: &TargetError) -> PyErr {
@@ -93,6 +93,15 @@ impl Targets {
         }
         errors::invalid_url(py, text, &error.to_string())
     }
+}
+
+/// A user in the base URL is the user of what is relative to it.
+fn with_base_login(mut target: Target, base: &Target, text: &str) -> Target {
+    let relative = !text.starts_with("//") && url::Url::parse(text).is_err();
+    if relative && target.authorization.is_none() {
+        target.authorization.clone_from(&base.authorization);
+    }
+    target
 }
 
 fn add_params(url: &mut url::Url, params: &Bound<'_, PyAny>) -> PyResult<()> {

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import socket
+import ssl
+import sys
 import threading
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 
 class OneServer(ThreadingHTTPServer):
@@ -17,8 +21,9 @@ class OneServer(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128
 
-    def __init__(self) -> None:
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
+        self.tls = tls
         self.counts: Counter[str] = Counter()
         self.changed = threading.Condition()
         self.release = threading.Event()
@@ -26,7 +31,19 @@ class OneServer(ThreadingHTTPServer):
     @property
     def url(self) -> str:
         """Where it is."""
-        return f"http://127.0.0.1:{self.server_address[1]}"
+        return f"{'https' if self.tls else 'http'}://127.0.0.1:{self.server_address[1]}"
+
+    def get_request(self) -> tuple[socket.socket, Any]:
+        """The handshake is the handler's, at its first read."""
+        connection, address = super().get_request()
+        if self.tls:
+            connection = self.tls.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
+        return connection, address
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that it refuses is no fault of a test's."""
+        if not isinstance(sys.exception(), OSError):
+            super().handle_error(request, client_address)
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -53,9 +70,9 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def one_server() -> Iterator[OneServer]:
+def one_server(tls: ssl.SSLContext | None = None) -> Iterator[OneServer]:
     """A server for the length of the block."""
-    server = OneServer()
+    server = OneServer(tls)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()
     try:

@@ -75,6 +75,7 @@ if TYPE_CHECKING or find_spec("aiohttp") is None:
 
     class WSMessageTypeError(TypeError):
         """A message is of another kind than was asked for."""
+
     class ClientHttpProxyError(ClientResponseError):
         """A proxy opens no tunnel; its `status` says why."""
 

@@ -47,8 +47,8 @@ mod timeout;
 mod upload;
 mod verdict;
 mod waiter;
-mod websocket;
 mod way;
+mod websocket;
 
 use std::time::Duration;
 

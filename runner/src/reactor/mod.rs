@@ -23,9 +23,9 @@ pub mod identity;
 pub mod proxy;
 pub mod request;
 pub mod response;
-pub mod upload;
 pub mod route;
 pub mod trust;
+pub mod upload;
 
 mod arrival;
 mod call;

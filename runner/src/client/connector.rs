@@ -8,6 +8,7 @@ use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
+use super::options;
 use super::step::Step;
 use super::way;
 use crate::reactor::PoolId;
@@ -44,17 +45,18 @@ impl TcpConnector {
 #[pymethods]
 impl TcpConnector {
     #[new]
-    #[pyo3(signature = (*, limit=100, force_close=false, ssl=None, verify_ssl=None, **others))]
+    #[pyo3(signature = (*, limit=100, force_close=false, ssl=None, verify_ssl=None, http2=None, **others))]
     fn new(
         limit: i64,
         force_close: bool,
         ssl: Option<&Bound<'_, PyAny>>,
         verify_ssl: Option<&Bound<'_, PyAny>>,
+        http2: Option<&Bound<'_, PyAny>>,
         others: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Self> {
         if let Some((keyword, _)) = others.and_then(|others| others.iter().next()) {
             let text = format!(
-                "TCPConnector takes no argument `{keyword}` (it takes limit, force_close, ssl, verify_ssl)"
+                "TCPConnector takes no argument `{keyword}` (it takes limit, force_close, ssl, verify_ssl, http2)"
             );
             return Err(PyTypeError::new_err(text));
         }
@@ -64,7 +66,13 @@ impl TcpConnector {
             ))
         })?;
         let tls = way::tls(ssl, verify_ssl)?;
-        let pool = engine().lock().open_pool(limit, force_close);
+        let http2 = http2.map(options::http2).transpose()?.flatten();
+        let mut reactor = engine().lock();
+        let pool = reactor.open_pool(limit, force_close);
+        if let Some(how) = http2 {
+            reactor.speak_http2_in(pool, how);
+        }
+        drop(reactor);
         Ok(Self { pool, limit, force_close, closed: AtomicBool::new(false), tls })
     }
 

@@ -159,6 +159,8 @@ const fn family(kind: FailureKind) -> &'static str {
         Kind::TlsOtherFingerprint => "fingerprint",
         Kind::ProxyUnreachable => "proxy_unreachable",
         Kind::ProxyAuthorization | Kind::ProxyRefused => "proxy_refused",
+        Kind::Http2NotSpoken | Kind::Http2Broken | Kind::Http2Unsendable => "no_http",
+        Kind::StreamReset | Kind::StreamRefused | Kind::ConnectionEnded => "closed",
         Kind::TooManyRedirects | Kind::RedirectInvalid => "redirects",
     }
 }

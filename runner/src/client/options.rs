@@ -5,12 +5,13 @@ use std::sync::Arc;
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict, PyString};
+use pyo3::types::{PyBool, PyBytes, PyDict, PyString};
 
 use super::payload::{self, Compress};
 use super::timeout;
 use super::upload::Streamed;
 use super::way::Way;
+use crate::reactor::Http2;
 use crate::reactor::request::{HeaderBlock, Timeouts};
 
 /// How many redirects a call follows unless it says otherwise.
@@ -36,6 +37,24 @@ pub(super) struct Options<'py> {
     pub(super) raise_for_status: Option<bool>,
     /// `None`: as the session's.
     pub(super) way: Option<Box<Way<'py>>>,
+}
+
+/// Whether HTTP/2 is asked for, and how.
+pub(super) fn http2(given: &Bound<'_, PyAny>) -> PyResult<Option<Http2>> {
+    if given.is_none() {
+        return Ok(None);
+    }
+    if let Ok(asked) = given.cast::<PyBool>() {
+        return Ok(asked.is_true().then_some(Http2::Offered));
+    }
+    match given.cast::<PyString>() {
+        Ok(text) if text.to_cow()? == "prior-knowledge" => Ok(Some(Http2::PriorKnowledge)),
+        _ => Err(PyValueError::new_err(format!(
+            "http2 must be False, True (offered to https servers) or \"prior-knowledge\" (spoken to http servers, too), \
+             not {}",
+            given.repr()?
+        ))),
+    }
 }
 
 impl<'py> Options<'py> {

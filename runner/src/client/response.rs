@@ -200,6 +200,12 @@ impl Response {
         self.head.status
     }
 
+    /// As aiohttp's `HttpVersion`.
+    #[getter]
+    fn version<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        imported!(py, "aiotest.client", "HttpVersion")?.call1(self.head.version)
+    }
+
     #[getter]
     fn reason(&self) -> &str {
         self.head.reason()

@@ -307,7 +307,7 @@ impl ClientSession {
     #[new]
     #[pyo3(signature = (base_url=None, *, connector=None, headers=None, cookies=None, auth=None, json_serialize=None,
         raise_for_status=false, timeout=None, read_bufsize=None, auto_decompress=true, skip_auto_headers=None,
-        proxy=None, proxy_auth=None, trust_env=false, **others))]
+        proxy=None, proxy_auth=None, trust_env=false, http2=None, **others))]
     #[expect(clippy::too_many_arguments, reason = "the keywords of aiohttp's ClientSession")]
     fn new(
         py: Python<'_>,
@@ -325,6 +325,7 @@ impl ClientSession {
         proxy: Option<&Bound<'_, PyAny>>,
         proxy_auth: Option<&Bound<'_, PyAny>>,
         trust_env: bool,
+        http2: Option<&Bound<'_, PyAny>>,
         others: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Self> {
         if let Some((keyword, _)) = others.and_then(|others| others.iter().next()) {
@@ -338,6 +339,12 @@ impl ClientSession {
         let pairs = cookies.map(payload::cookie_pairs).transpose()?.unwrap_or_default();
         let timeouts = timeout.map(timeout::limits).transpose()?.unwrap_or_default();
         let connector = connector.map(connector_of).transpose()?;
+        let http2 = http2.map(options::http2).transpose()?.flatten();
+        if http2.is_some() && connector.is_some() {
+            return Err(PyValueError::new_err(
+                "http2 is the connector's where there is one: say TCPConnector(http2=…) instead",
+            ));
+        }
         let closes = connector.as_ref().is_some_and(|connector| connector.get().force_close());
         let skipped = skip_auto_headers.map(options::names).transpose()?.unwrap_or_default();
         let headers = if headers.is_some() || auth.is_some() || closes || !skipped.is_empty() {
@@ -356,7 +363,12 @@ impl ClientSession {
         let usual = Usual::of_session(py, tls, proxy, proxy_auth, trust_env)?;
         let scope = current_scope(py)?;
         let pool = connector.as_ref().map(|connector| connector.get().pool());
-        let id = engine().lock().open_session(pool);
+        let mut reactor = engine().lock();
+        let id = reactor.open_session(pool);
+        if let Some(how) = http2 {
+            reactor.speak_http2(id, how);
+        }
+        drop(reactor);
         if let Some(target) = targets.base() {
             cookies::keep(id, target, &pairs);
         }

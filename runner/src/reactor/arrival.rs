@@ -33,6 +33,8 @@ pub(super) enum Parting {
     Unread,
     /// We cut the call off.
     Cut,
+    /// The server said that it has not processed the request, and will not.
+    Unprocessed,
     /// Anything else.
     Ended,
 }
@@ -75,6 +77,11 @@ fn arrived(state: Option<TcpState>, head_end: u64) -> Option<bool> {
     }
 }
 
+/// Whether a request of a connection that is lost had arrived, as far as the kernel tells.
+pub(super) fn has_arrived(socket: &OwnedFd, head_end: u64) -> bool {
+    arrived(tcp_state(socket), head_end) != Some(false)
+}
+
 /// Whether a server has read the request on a kept connection; `None`: not yet known.
 fn read(socket: &OwnedFd, head_end: u64) -> Option<bool> {
     match recv(socket, &mut [0_u8; 1], RecvFlags::PEEK | RecvFlags::DONTWAIT) {
@@ -104,6 +111,9 @@ impl Lingering {
 impl Reactor {
     /// Closes the connection of a call that ends here, and counts its request as sent only if it has arrived.
     pub(super) fn part_with(&mut self, id: CallId, connection: ConnectionId, parting: Parting, now: Instant) {
+        if self.leave_stream(id, connection, parting, now) {
+            return;
+        }
         let Some(connection) = self.take_out(connection) else { return };
         let Some(call) = self.calls.get_mut(id) else { return };
         if !call.exchange.counted || call.exchange.first_byte.is_some() {

@@ -8,6 +8,7 @@ use bytes::BytesMut;
 
 use super::failure::{Failure, FailureKind};
 use super::http1::Body;
+use super::http2::Stream;
 use super::pool::Queued;
 use super::proxy::Proxy;
 use super::request::{Request, Target};
@@ -79,6 +80,10 @@ pub(super) struct Exchange {
     pub(super) interim: u32,
     /// On a connection that has had a reply before.
     pub(super) reused: bool,
+    /// Waiting since for a connection that another call opens.
+    pub(super) joined: Option<Instant>,
+    /// Its part of a connection that speaks HTTP/2.
+    pub(super) stream: Option<Box<Stream>>,
 }
 
 /// A reply whose head is there.
@@ -176,6 +181,12 @@ impl Call {
         self.request.route.as_ref()?.proxy(&self.target)
     }
 
+    /// Whether the present hop cannot go over HTTP/2: the connection is to become something else, its body is streamed, or a
+    /// proxy stands before a server without TLS.
+    pub(super) fn needs_http1(&self) -> bool {
+        self.request.upgrade || self.request.upload || (!self.target.authority.tls && self.proxy().is_some())
+    }
+
     /// When this call fails unless something happens before, and as what.
     pub(super) fn deadline(&self, connecting_since: Option<Instant>) -> Option<(Instant, FailureKind)> {
         if self.ended.is_some() || self.record.is_some() {
@@ -204,7 +215,12 @@ impl Call {
     /// Whether a failure before any byte of the reply may be tried again: where the method is idempotent and the
     /// connection had been used before, so that the server may have closed it as idle. The next try is on a connection
     /// of its own, so that it is the last one of its hop.
+    ///
+    /// What the server says that it has not processed is tried once more, whatever the method.
     pub(super) fn may_retry(&self, failure: &Failure) -> bool {
+        if failure.kind.is_unprocessed() {
+            return self.aborted.is_none() && self.retried == 0 && self.exchange.first_byte.is_none();
+        }
         failure.kind.is_lost_before_reply()
             && !self.request.upload
             && self.aborted.is_none()

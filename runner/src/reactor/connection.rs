@@ -17,7 +17,7 @@ use super::request::Authority;
 use super::route::{self, Route};
 use super::stamps::{self, Stamp};
 use super::tls::{self, Tls};
-use super::{CallId, PoolId, session};
+use super::{CallId, PoolId, http2, session};
 
 /// One connection.
 pub(super) struct Connection {
@@ -47,6 +47,8 @@ pub(super) struct Connection {
     /// Whether a reply has been read from it before.
     pub(super) reused: bool,
     pub(super) idle_since: Option<Instant>,
+    /// It speaks HTTP/2; its calls are there, and not in `call`.
+    pub(super) http2: Option<Box<http2::Session>>,
 }
 
 /// A handshake under way.
@@ -169,7 +171,7 @@ impl Connection {
         Ok(true)
     }
 
-    fn write(&mut self, data: &[u8]) -> Result<usize, Errno> {
+    pub(super) fn write(&mut self, data: &[u8]) -> Result<usize, Errno> {
         match net::send(&self.socket, data, SendFlags::NOSIGNAL) {
             Ok(count) => {
                 self.written += count as u64;

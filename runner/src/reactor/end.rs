@@ -25,7 +25,9 @@ impl Reactor {
         let Some(reply) = call.exchange.reply.take() else { return };
         // A reply before the end of the request leaves the connection out of step.
         let reusable = reply.keep_alive && call.exchange.written.is_some();
-        if let Some(connection) = call.connection.take() {
+        if let Some(connection) = call.connection.take()
+            && !self.leave_stream(id, connection, Parting::Ended, now)
+        {
             if reusable {
                 self.park(connection, now);
             } else {
@@ -112,15 +114,21 @@ impl Reactor {
         }
         let connection = call.connection.take();
         let lost = failure.kind.is_lost_before_reply();
-        let unwritten = lost && call.aborted.is_none() && call.is_unwritten();
+        let unprocessed = failure.kind.is_unprocessed();
+        let unwritten = (lost || unprocessed) && call.aborted.is_none() && call.is_unwritten();
         let retry = call.may_retry(&failure);
         // A server that has read everything closes; it resets where something lies unread, which on a kept connection
         // is the request that it had not waited for, acknowledged or not. (It may have read the head and nothing of
         // the body: nobody outside can tell, and that is the rarer of the two.)
         let unread = (call.exchange.reused && failure.kind == FailureKind::ResetBeforeReply)
             || failure.kind.is_refusal_of_tls();
-        let parting = if unread { Parting::Unread } else { Parting::Ended };
+        let parting = match (unread, unprocessed) {
+            (true, _) => Parting::Unread,
+            (_, true) => Parting::Unprocessed,
+            _ => Parting::Ended,
+        };
         if let Some(connection) = connection {
+            self.fail_waiting(connection, &failure);
             self.part_with(id, connection, parting, now);
         }
         let Some(call) = self.calls.get_mut(id) else { return };
@@ -176,7 +184,9 @@ impl Reactor {
     pub(super) fn truncate(&mut self, id: CallId, now: Instant) {
         let Some(call) = self.calls.get_mut(id) else { return };
         call.truncated = true;
-        if let Some(connection) = call.connection.take() {
+        if let Some(connection) = call.connection.take()
+            && !self.leave_stream(id, connection, Parting::Cut, now)
+        {
             self.close(connection);
         }
         self.end(id, now);

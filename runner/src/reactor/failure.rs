@@ -95,6 +95,18 @@ pub enum FailureKind {
     ProxyClosed,
     /// What the proxy said to `CONNECT` is no reply.
     ProxyNoHttp,
+    /// HTTP/2 was spoken to a server that speaks none.
+    Http2NotSpoken,
+    /// The server broke the rules of HTTP/2.
+    Http2Broken,
+    /// The request cannot be said in HTTP/2.
+    Http2Unsendable,
+    /// The server reset the stream of the call.
+    StreamReset,
+    /// The server refused the stream, twice; it has processed nothing of it.
+    StreamRefused,
+    /// The server said goodbye before it took the request, twice.
+    ConnectionEnded,
     /// More redirects than allowed.
     TooManyRedirects,
     /// A redirect to what is no URL that a call can be made to.
@@ -114,7 +126,7 @@ pub enum FailureKind {
 impl FailureKind {
     /// Every kind, in the order in which they are declared.
     #[cfg(test)]
-    pub(crate) const ALL: [Self; 49] = [
+    pub(crate) const ALL: [Self; 55] = [
         Self::NameNotFound,
         Self::Refused,
         Self::Unreachable,
@@ -157,6 +169,12 @@ impl FailureKind {
         Self::ProxyRefused,
         Self::ProxyClosed,
         Self::ProxyNoHttp,
+        Self::Http2NotSpoken,
+        Self::Http2Broken,
+        Self::Http2Unsendable,
+        Self::StreamReset,
+        Self::StreamRefused,
+        Self::ConnectionEnded,
         Self::TooManyRedirects,
         Self::RedirectInvalid,
         Self::OutOfFiles,
@@ -210,6 +228,12 @@ impl FailureKind {
             Self::ProxyRefused => "proxy: tunnel refused",
             Self::ProxyClosed => "proxy: connection closed before its reply",
             Self::ProxyNoHttp => "proxy: reply is no HTTP/1",
+            Self::Http2NotSpoken => "HTTP/2: server speaks none",
+            Self::Http2Broken => "HTTP/2: protocol broken by the server",
+            Self::Http2Unsendable => "HTTP/2: request cannot be sent",
+            Self::StreamReset => "HTTP/2: stream reset by the server",
+            Self::StreamRefused => "HTTP/2: stream refused by the server",
+            Self::ConnectionEnded => "HTTP/2: connection ended by the server",
             Self::TooManyRedirects => "too many redirects",
             Self::UploadFailed => "upload failed",
             Self::RedirectInvalid => "redirect to no usable URL",
@@ -236,6 +260,11 @@ impl FailureKind {
     /// Whether the server let the connection go before any byte of its reply.
     pub(super) const fn is_lost_before_reply(self) -> bool {
         matches!(self, Self::ResetBeforeReply | Self::ClosedBeforeReply)
+    }
+
+    /// Whether the server said that it has not processed the request.
+    pub(super) const fn is_unprocessed(self) -> bool {
+        matches!(self, Self::StreamRefused | Self::ConnectionEnded)
     }
 
     /// The same once the reply had begun.

@@ -70,17 +70,21 @@ pub(super) fn encode(out: &mut Vec<u8>, method: &str, target: &Target, request: 
         out.extend_from_slice(cookies.as_bytes());
         out.extend_from_slice(b"\r\n");
     }
-    // Of the others nobody expects a body.
-    let wants_length = !matches!(method, "GET" | "HEAD" | "OPTIONS" | "TRACE");
     let has_length =
         request.headers.contains("content-length") || request.headers.contains("transfer-encoding");
-    if (wants_length || !request.body.is_empty()) && !has_length {
+    if wants_length(method, request.body.len()) && !has_length {
         out.extend_from_slice(b"Content-Length: ");
         out.extend_from_slice(request.body.len().to_string().as_bytes());
         out.extend_from_slice(b"\r\n");
     }
     out.extend_from_slice(b"\r\n");
     out.extend_from_slice(&request.body);
+}
+
+/// Whether a request with a body of so many bytes tells its length.
+pub(super) fn wants_length(method: &str, length: usize) -> bool {
+    // Of the others nobody expects a body.
+    0 < length || !matches!(method, "GET" | "HEAD" | "OPTIONS" | "TRACE")
 }
 
 /// Whether `data`, of which the first `known` bytes were an incomplete head, is worth another look. Without the question
@@ -131,7 +135,7 @@ pub(super) fn parse_head(
     let head = Head {
         status,
         reason: parsed.reason.filter(|text| !text.is_empty()).map_or(0..0, |text| range(text.as_bytes())),
-        minor,
+        version: (1, minor),
         target: Arc::clone(target),
         method: Arc::clone(method),
         raw: Bytes::copy_from_slice(&data[..length]),

@@ -33,6 +33,7 @@ mod connection;
 mod deadlines;
 mod end;
 mod http1;
+mod http2;
 mod jar;
 mod key_exchange;
 mod outbox;
@@ -54,6 +55,7 @@ use call::Call;
 use connection::Connection;
 use deadlines::Deadlines;
 use failure::Failure;
+pub use http2::Http2;
 use outbox::Outbox;
 use pool::Pool;
 use ports::Ports;
@@ -177,6 +179,8 @@ pub struct Reactor {
     pools: SlotMap<PoolId, Pool>,
     /// Pools with waiting calls in which something became free.
     freed: Vec<PoolId>,
+    /// Calls that waited for a connection which another one opened.
+    rejoining: Vec<http2::Rejoining>,
     /// Connections that a user has beyond its first to a host, with the time they became idle.
     surplus: std::collections::VecDeque<(Instant, ConnectionId)>,
     resolver: Resolver,
@@ -219,6 +223,7 @@ impl Reactor {
             sessions: SlotMap::with_key(),
             pools: SlotMap::with_key(),
             freed: Vec::new(),
+            rejoining: Vec::new(),
             surplus: std::collections::VecDeque::new(),
             resolver: Resolver::new(Arc::clone(&notify)),
             ports: Ports::of_this_machine(),
@@ -247,6 +252,20 @@ impl Reactor {
     pub fn open_session(&mut self, pool: Option<PoolId>) -> SessionId {
         let pool = pool.unwrap_or_else(|| self.pools.insert(Pool::default()));
         self.sessions.insert(Session::of(pool))
+    }
+
+    /// Has a session's own connections speak HTTP/2 from now on.
+    pub fn speak_http2(&mut self, session: SessionId, how: Http2) {
+        if let Some(pool) = self.sessions.get(session).map(|session| session.pool) {
+            self.speak_http2_in(pool, how);
+        }
+    }
+
+    /// Has a pool's connections speak HTTP/2 from now on.
+    pub fn speak_http2_in(&mut self, pool: PoolId, how: Http2) {
+        if let Some(pool) = self.pools.get_mut(pool) {
+            pool.http2 = Some(Box::new(http2::Multiplexed::new(how)));
+        }
     }
 
     /// Closes a session and its own connections, while a pool's stay; calls still open on it are aborted as cancelled.

@@ -22,6 +22,8 @@ pub(super) struct Outbox {
     since: Option<Instant>,
     held: Vec<Held>,
     bytes: Vec<u8>,
+    /// Connections of HTTP/2 on which streams were opened.
+    opened: Vec<ConnectionId>,
 }
 
 struct Held {
@@ -48,9 +50,15 @@ impl Reactor {
     pub(super) fn submit(&mut self, id: CallId, connection_id: ConnectionId, cookies: &str, now: Instant) {
         let Some(call) = self.calls.get(id) else { return };
         let from = self.outbox.bytes.len();
-        http1::encode(&mut self.outbox.bytes, &call.method, &call.target, &call.request, cookies);
+        let http2 = self.connections.get(connection_id).is_some_and(|connection| connection.http2.is_some());
+        if http2 {
+            // The rest is made when the stream is opened.
+            self.outbox.bytes.extend_from_slice(cookies.as_bytes());
+        } else {
+            http1::encode(&mut self.outbox.bytes, &call.method, &call.target, &call.request, cookies);
+        }
         let bytes = from..self.outbox.bytes.len();
-        let head = bytes.len() - call.request.body.len();
+        let head = if http2 { 0 } else { bytes.len() - call.request.body.len() };
         self.outbox.held.push(Held { call: id, connection: connection_id, bytes, head });
         if !self.outbox.corked {
             return self.write_held();
@@ -77,8 +85,13 @@ impl Reactor {
         }
         outbox.bytes.clear();
         outbox.since = None;
+        let mut opened = std::mem::take(&mut outbox.opened);
         // What a retry has put there meanwhile was written at once.
+        opened.append(&mut self.outbox.opened);
         self.outbox = Outbox { corked, ..outbox };
+        for connection in opened {
+            self.pump(connection, Instant::now());
+        }
     }
 
     fn write_one(&mut self, held: &Held, bytes: &[u8]) {
@@ -96,6 +109,12 @@ impl Reactor {
             // What was meant to start earlier did not: the delay counts there.
             call.request.late = call.request.late.map(|late| late + (now - call.started));
             call.started = now;
+        }
+        if connection.http2.is_some() {
+            if self.outbox.opened.last() != Some(&held.connection) {
+                self.outbox.opened.push(held.connection);
+            }
+            return self.open_stream(held.call, held.connection, &bytes[held.bytes.clone()], now);
         }
         call.exchange.writing = Some(now);
         let outcome = connection.submit(&bytes[held.bytes.clone()], held.head);

@@ -11,6 +11,7 @@ use std::time::Instant;
 use aiotest_core::stats::Phase;
 
 use super::connection::Connection;
+use super::http2::Multiplexed;
 use super::request::Authority;
 use super::route::Route;
 use super::{Abort, CallId, ConnectionId, PoolId, Reactor};
@@ -22,6 +23,8 @@ pub(super) struct Pool {
     pub(super) idle: Vec<ConnectionId>,
     /// A connector's: any number of sessions use it.
     pub(super) shared: Option<Box<Shared>>,
+    /// Connections that speak HTTP/2, where that is asked for.
+    pub(super) http2: Option<Box<Multiplexed>>,
 }
 
 /// What a connector's pool has beyond a session's own.
@@ -56,7 +59,12 @@ pub(super) enum Room {
 }
 
 impl Pool {
-    /// Takes an idle connection to `authority` by `route`, the one last used.
+    /// Whether each call has a connection of its own.
+    pub(super) fn has_new_connections_only(&self) -> bool {
+        self.shared.as_ref().is_some_and(|shared| shared.force_close)
+    }
+
+    /// Takes an idle connection to `authority` by `route`, the one last used, that no other call uses.
     fn take(
         &mut self,
         connections: &Connections,
@@ -64,7 +72,9 @@ impl Pool {
         route: Option<&Arc<Route>>,
     ) -> Option<ConnectionId> {
         let position = self.idle.iter().rposition(|connection| {
-            connections.get(*connection).is_some_and(|other| other.serves(authority, route))
+            connections
+                .get(*connection)
+                .is_some_and(|other| other.http2.is_none() && other.serves(authority, route))
         })?;
         Some(self.idle.remove(position))
     }
@@ -78,7 +88,7 @@ impl Reactor {
         let limit = if limit == 0 { usize::MAX } else { limit };
         let waiting = BTreeMap::new();
         let shared = Shared { limit, force_close, open: 0, waiting, next_ticket: 0, freed: false };
-        self.pools.insert(Pool { idle: Vec::new(), shared: Some(Box::new(shared)) })
+        self.pools.insert(Pool { idle: Vec::new(), shared: Some(Box::new(shared)), http2: None })
     }
 
     /// Closes a pool's idle connections; calls that wait for one are aborted as cancelled. Those in use are closed when their
@@ -88,7 +98,8 @@ impl Reactor {
         for connection in pool.idle {
             self.connections.remove(connection);
         }
-        for id in pool.shared.into_iter().flat_map(|shared| shared.waiting.into_values()) {
+        let joined = pool.http2.into_iter().flat_map(|http2| http2.into_waiting());
+        for id in pool.shared.into_iter().flat_map(|shared| shared.waiting.into_values()).chain(joined) {
             self.cut(id);
         }
     }
@@ -184,6 +195,7 @@ impl Reactor {
     /// Takes a connection that is not among the idle ones out of its pool; its place is free.
     pub(super) fn take_out(&mut self, id: ConnectionId) -> Option<Connection> {
         let connection = self.connections.remove(id)?;
+        self.forget_shared(connection.pool, id);
         if let Some(shared) = self.pools.get_mut(connection.pool).and_then(|pool| pool.shared.as_mut()) {
             shared.open -= 1;
             self.note_freed(connection.pool);
@@ -218,7 +230,7 @@ impl Reactor {
         self.note_freed(freed);
     }
 
-    fn note_freed(&mut self, id: PoolId) {
+    pub(super) fn note_freed(&mut self, id: PoolId) {
         let shared = self.pools.get_mut(id).and_then(|pool| pool.shared.as_mut());
         if let Some(shared) = shared.filter(|shared| !shared.freed && !shared.waiting.is_empty()) {
             shared.freed = true;
@@ -228,13 +240,16 @@ impl Reactor {
 
     /// Has that done by the next drive: a place became free outside of one.
     pub(super) fn have_waiting_served(&self) {
-        if !self.freed.is_empty() {
+        if !self.freed.is_empty() || !self.rejoining.is_empty() {
             self.ask_to_be_driven();
         }
     }
 
     /// Gives free connections, and free places for new ones, to the calls that wait for them.
     pub(super) fn serve_waiting(&mut self) {
+        if !self.rejoining.is_empty() {
+            self.rejoin();
+        }
         while let Some(pool) = self.freed.pop() {
             if let Some(shared) = self.pools.get_mut(pool).and_then(|pool| pool.shared.as_mut()) {
                 shared.freed = false;
@@ -248,10 +263,11 @@ impl Reactor {
         }
     }
 
-    fn next_in_turn(&self, pool: PoolId) -> Option<CallId> {
-        let pool = self.pools.get(pool)?;
+    fn next_in_turn(&self, id: PoolId) -> Option<CallId> {
+        let pool = self.pools.get(id)?;
         let shared = pool.shared.as_ref()?;
-        let served = shared.open < shared.limit || !pool.idle.is_empty();
-        if served { shared.waiting.values().next().copied() } else { None }
+        let next = shared.waiting.values().next().copied()?;
+        let served = shared.open < shared.limit || !pool.idle.is_empty() || self.has_room_for(id, next);
+        served.then_some(next)
     }
 }

@@ -11,7 +11,7 @@ use slotmap::KeyData;
 use super::call::ReplyState;
 use super::end::KEEP_SURPLUS;
 use super::failure::{Failure, FailureKind};
-use super::http1::{self, Body, Framing};
+use super::http1::{self, Body, Framing, Reply};
 use super::request::Target;
 use super::response::Head;
 use super::{CallId, ConnectionId, Reactor};
@@ -25,7 +25,7 @@ const BATCH: usize = 256;
 /// than anybody reads, for ever.
 const READS_IN_A_ROW: u32 = 16;
 /// The most interim replies (1xx) before a reply.
-const MAX_INTERIM: u32 = 32;
+pub(super) const MAX_INTERIM: u32 = 32;
 /// The most bytes of a body that are kept for a scenario which wants it whole. In pieces a body may be of any length.
 pub const MAX_BODY: usize = 64 * 1024 * 1024;
 
@@ -118,7 +118,9 @@ impl Reactor {
         let mut buffer = std::mem::take(&mut self.read_buffer);
         let mut reads = 0;
         while let Some(connection) = self.connections.get_mut(id) {
-            if connection.call.and_then(|call| self.calls.get(call)).is_some_and(|call| call.paused) {
+            if connection.call.and_then(|call| self.calls.get(call)).is_some_and(|call| call.paused)
+                || connection.http2.as_ref().is_some_and(|http2| http2.stalled)
+            {
                 break;
             }
             if reads == READS_IN_A_ROW {
@@ -158,6 +160,9 @@ impl Reactor {
             return;
         }
         call.paused = false;
+        if call.exchange.stream.is_some() {
+            return self.resume_stream(id);
+        }
         if let Some(connection) = call.connection {
             self.clocks.look();
             // What came while it was paused raised its edge then; the close may lie behind it.
@@ -168,6 +173,9 @@ impl Reactor {
     fn on_bytes(&mut self, id: ConnectionId, bytes: &[u8], now: Instant) {
         let Some(connection) = self.connections.get_mut(id) else { return };
         let Some(call_id) = connection.call else {
+            if connection.http2.is_some() {
+                return self.on_frames(id, bytes, now);
+            }
             // Bytes that nobody asked for: the connection cannot be trusted to be in step.
             return self.close_idle(id);
         };
@@ -243,24 +251,31 @@ impl Reactor {
                 }
                 _ => {}
             }
-            let head = Arc::new(reply.head);
-            self.keep_cookies(id, &head);
-            let next = match self.next_hop(id, &head) {
-                Ok(next) => next,
-                Err(failure) => {
-                    self.fail(id, failure, now);
-                    return None;
-                }
-            };
-            let call = self.calls.get_mut(id)?;
-            if next.is_none() {
-                call.head = Some(Arc::clone(&head));
+            if self.on_reply(id, reply, now) {
+                self.on_body(id, &bytes[at..], now);
             }
-            let body = Body::new(reply.framing);
-            call.exchange.reply = Some(ReplyState { head, body, keep_alive: reply.keep_alive, next });
-            self.on_body(id, &bytes[at..], now);
             return None;
         }
+    }
+
+    /// The head of a reply that is no interim one; false if the call has failed by it.
+    pub(super) fn on_reply(&mut self, id: CallId, reply: Reply, now: Instant) -> bool {
+        let head = Arc::new(reply.head);
+        self.keep_cookies(id, &head);
+        let next = match self.next_hop(id, &head) {
+            Ok(next) => next,
+            Err(failure) => {
+                self.fail(id, failure, now);
+                return false;
+            }
+        };
+        let Some(call) = self.calls.get_mut(id) else { return false };
+        if next.is_none() {
+            call.head = Some(Arc::clone(&head));
+        }
+        let body = Body::new(reply.framing);
+        call.exchange.reply = Some(ReplyState { head, body, keep_alive: reply.keep_alive, next });
+        true
     }
 
     fn keep_cookies(&mut self, id: CallId, head: &Head) {
@@ -294,7 +309,7 @@ impl Reactor {
         }
     }
 
-    fn on_body(&mut self, id: CallId, bytes: &[u8], now: Instant) {
+    pub(super) fn on_body(&mut self, id: CallId, bytes: &[u8], now: Instant) {
         let Some(call) = self.calls.get_mut(id) else { return };
         let Some(reply) = &mut call.exchange.reply else { return };
         let before = call.body.len();
@@ -334,7 +349,7 @@ impl Reactor {
 
     fn on_close(&mut self, id: ConnectionId, now: Instant) {
         let Some(call_id) = self.connections.get(id).and_then(|connection| connection.call) else {
-            return self.close_idle(id);
+            return self.on_lost(id, FailureKind::ClosedBeforeReply.into(), now);
         };
         let Some(call) = self.calls.get_mut(call_id) else { return };
         match &mut call.exchange.reply {
@@ -357,7 +372,16 @@ impl Reactor {
     fn on_error(&mut self, id: ConnectionId, failure: Failure, now: Instant) {
         match self.connections.get(id).and_then(|connection| connection.call) {
             Some(call) => self.fail(call, failure, now),
-            None => self.close_idle(id),
+            None => self.on_lost(id, failure, now),
+        }
+    }
+
+    /// A connection that is no single call's is over.
+    fn on_lost(&mut self, id: ConnectionId, failure: Failure, now: Instant) {
+        if self.connections.get(id).is_some_and(|connection| connection.http2.is_some()) {
+            self.lose(id, failure, now);
+        } else {
+            self.close_idle(id);
         }
     }
 

@@ -206,6 +206,14 @@ impl HeaderBlock {
         &self.bytes
     }
 
+    /// Names and values, in their order.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        self.lines().filter_map(|line| {
+            let colon = line.iter().position(|b| *b == b':')?;
+            Some((&line[..colon], line[colon + 1..].trim_ascii()))
+        })
+    }
+
     fn lines(&self) -> impl Iterator<Item = &[u8]> {
         self.bytes.split_inclusive(|b| *b == b'\n')
     }

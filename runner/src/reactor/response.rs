@@ -12,8 +12,8 @@ use super::request::Target;
 pub struct Head {
     /// The status code.
     pub status: u16,
-    /// Minor HTTP version, 0 or 1.
-    pub minor: u8,
+    /// HTTP version, as major and minor number.
+    pub version: (u8, u8),
     /// What was asked to get it.
     pub target: Arc<Target>,
     /// The method that was sent.
@@ -27,7 +27,7 @@ pub struct Head {
 pub(super) type HeaderSpan = (Range<u32>, Range<u32>);
 
 impl Head {
-    /// The reason phrase as sent, possibly empty.
+    /// The reason phrase as sent, possibly empty; HTTP/2 sends none, so the standard's own stands for it.
     pub fn reason(&self) -> &str {
         let bytes = &self.raw[self.reason.start as usize..self.reason.end as usize];
         std::str::from_utf8(bytes).unwrap_or_default()
@@ -45,9 +45,27 @@ impl Head {
     }
 }
 
-/// What RFC 9110 and its registry call a status of 400 or more; empty for one that they do not know.
+/// What RFC 9110 and its registry call a final status; empty for one that they do not know.
 pub(super) const fn reason(status: u16) -> &'static str {
     match status {
+        200 => "OK",
+        201 => "Created",
+        202 => "Accepted",
+        203 => "Non-Authoritative Information",
+        204 => "No Content",
+        205 => "Reset Content",
+        206 => "Partial Content",
+        207 => "Multi-Status",
+        208 => "Already Reported",
+        226 => "IM Used",
+        300 => "Multiple Choices",
+        301 => "Moved Permanently",
+        302 => "Found",
+        303 => "See Other",
+        304 => "Not Modified",
+        305 => "Use Proxy",
+        307 => "Temporary Redirect",
+        308 => "Permanent Redirect",
         400 => "Bad Request",
         401 => "Unauthorized",
         402 => "Payment Required",

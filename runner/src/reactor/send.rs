@@ -25,6 +25,9 @@ impl Reactor {
         call.exchange = Exchange::default();
         let pool = self.pool_of(id);
         if self.has_queue(pool) {
+            if self.join(id, pool, fresh, now) {
+                return;
+            }
             return self.queue(id, pool, now);
         }
         self.go_on(id, pool, fresh, now);
@@ -32,6 +35,9 @@ impl Reactor {
 
     /// The present hop goes out on an idle connection of `pool`, unless it must be `fresh`, or on a new one.
     pub(super) fn go_on(&mut self, id: CallId, pool: PoolId, fresh: bool, now: Instant) {
+        if self.join(id, pool, fresh, now) {
+            return;
+        }
         let Some(call) = self.calls.get(id) else { return };
         let (authority, route) = (Arc::clone(&call.target.authority), call.request.route.clone());
         if !fresh && let Some(connection) = self.take_idle(pool, &authority, route.as_ref()) {
@@ -82,6 +88,10 @@ impl Reactor {
         let Some(call) = self.calls.get(id) else { return };
         let (authority, pool) = (Arc::clone(&call.target.authority), self.pool_of(id));
         let route = call.request.route.clone();
+        let fresh = 0 < call.retried;
+        if self.join(id, pool, fresh, now) {
+            return;
+        }
         match self.room(pool, &authority, route.as_ref()) {
             Room::New => {}
             Room::Idle(connection) => return self.send(id, connection, now),
@@ -112,8 +122,10 @@ impl Reactor {
                 head_end: 0,
                 reused: false,
                 idle_since: None,
+                http2: None,
             });
             self.opened(pool);
+            self.opening(connection);
             if let Some(call) = self.calls.get_mut(id) {
                 call.connection = Some(connection);
             }
@@ -152,6 +164,7 @@ impl Reactor {
                     }
                     return self.begin_tls(id, flags, now);
                 }
+                self.opened_for_many(id, now);
                 self.send(call_id, id, now);
                 self.arm(call_id);
             }
@@ -173,9 +186,13 @@ impl Reactor {
         let Some(call) = connection.call else { return };
         let Some(session) = self.calls.get(call).map(|call| call.request.session) else { return };
         let settings = connection.route.as_ref().and_then(|route| route.tls.clone());
-        let begun = self
-            .tls_of(session, settings.as_ref())
-            .and_then(|config| Tls::new(&config, &self.connections[id].authority.host));
+        let offers = self.offers_http2(connection.pool) && !self.calls[call].needs_http1();
+        let begun = self.tls_of(session, settings.as_ref()).and_then(|mut config| {
+            if offers {
+                Arc::make_mut(&mut config).alpn_protocols = tls::OFFERED.map(<[u8]>::to_vec).to_vec();
+            }
+            Tls::new(&config, &self.connections[id].authority.host)
+        });
         match begun {
             Ok(session) => {
                 let connection = &mut self.connections[id];
@@ -226,6 +243,7 @@ impl Reactor {
                 if let (Some(since), Some(call)) = (connection.securing.take(), self.calls.get_mut(call)) {
                     call.phases.add(Phase::Tls, now - since);
                 }
+                self.opened_for_many(id, now);
                 self.send(call, id, now);
                 self.arm(call);
             }
@@ -234,7 +252,7 @@ impl Reactor {
     }
 
     /// Writes a call's request to an open connection.
-    fn send(&mut self, id: CallId, connection_id: ConnectionId, now: Instant) {
+    pub(super) fn send(&mut self, id: CallId, connection_id: ConnectionId, now: Instant) {
         let (Some(call), Some(connection)) =
             (self.calls.get_mut(id), self.connections.get_mut(connection_id))
         else {
@@ -243,7 +261,10 @@ impl Reactor {
         let session = self.sessions.get_mut(call.request.session);
         let cookies = session
             .and_then(|session| session.cookie_header(&call.target, call.request.cookies.as_deref(), now));
-        connection.call = Some(id);
+        match &mut connection.http2 {
+            Some(http2) => http2.take_place(id),
+            None => connection.call = Some(id),
+        }
         connection.idle_since = None;
         call.connection = Some(connection_id);
         call.exchange.reused = connection.reused;
@@ -253,7 +274,7 @@ impl Reactor {
     /// The socket takes bytes again.
     pub(super) fn flush(&mut self, id: ConnectionId) {
         let Some(connection) = self.connections.get_mut(id) else { return };
-        let Some(call) = connection.call else { return };
+        let Some(call) = connection.call else { return self.pump(id, Instant::now()) };
         let pending = self
             .calls
             .get(call)
@@ -289,7 +310,7 @@ impl Reactor {
         }
     }
 
-    fn mark_written(&mut self, id: CallId) {
+    pub(super) fn mark_written(&mut self, id: CallId) {
         let now = Instant::now();
         if let Some(call) = self.calls.get_mut(id) {
             call.exchange.written = Some(now);

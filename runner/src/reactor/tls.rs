@@ -41,6 +41,9 @@ pub(super) struct Tls {
     pub(super) arrived: Option<Stamp>,
 }
 
+/// What is offered where HTTP/2 is asked for, the better one first.
+pub(super) const OFFERED: [&[u8]; 2] = [b"h2", b"http/1.1"];
+
 /// How much plain text goes into one record.
 pub(super) const RECORD: usize = 16 * 1024;
 
@@ -121,6 +124,11 @@ impl Tls {
             }
         }
         Ok(Handshake::Done)
+    }
+
+    /// Whether the server has chosen HTTP/2.
+    pub(super) fn speaks_http2(&self) -> bool {
+        self.session.alpn_protocol() == Some(OFFERED[0])
     }
 
     /// Takes all of `data`; `flush` brings it to the socket.

@@ -23,6 +23,8 @@ class Limits(Protocol):
 
 Timeout = Limits | float
 
+Http2 = bool | Literal["prior-knowledge"]
+
 class Fingerprint(Protocol):
     """aiohttp's `Fingerprint`."""
 

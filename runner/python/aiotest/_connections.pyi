@@ -3,7 +3,7 @@
 from collections.abc import Coroutine, Sequence
 from typing import Any, Self, final
 
-from aiotest._arguments import TLS
+from aiotest._arguments import TLS, Http2
 
 __all__ = ["TCPConnector", "TlsSettings"]
 
@@ -21,15 +21,16 @@ class TCPConnector:
         force_close: bool = False,
         ssl: TLS = None,
         verify_ssl: bool | None = None,
+        http2: Http2 = False,
     ) -> Self:
         """Open no connection yet.
 
         Arguments: `limit`, connections at most, to all hosts together, 0 for any number; a call that finds
             none free waits for its turn, in the phase `queue`, and its timeouts go on meanwhile;
             `force_close`, a new connection for each call; `ssl` and `verify_ssl`, of calls that say nothing
-            else: see `ClientSession.request`.
+            else: see `ClientSession.request`; `http2`, as a session's.
         Raises: `TypeError` naming an argument that is unknown; `ValueError` for a limit below 0, or for an
-            `ssl` context that asks for what is not built.
+            `ssl` context that asks for what is not built, or an `http2` that is none of its values.
         """
 
     @property

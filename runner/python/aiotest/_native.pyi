@@ -13,7 +13,7 @@ from typing import Any, Self, Unpack, final
 from multidict import CIMultiDict
 from yarl import URL
 
-from aiotest._arguments import Connector, Options, Pairs, Timeout
+from aiotest._arguments import Connector, Http2, Options, Pairs, Timeout
 from aiotest._awaitables import Future, Gathering, Step, Task, gather
 from aiotest._connections import TCPConnector, TlsSettings
 from aiotest._reply import Chunks, Content, Response
@@ -278,6 +278,7 @@ class ClientSession:
         proxy: str | URL | None = None,
         proxy_auth: tuple[str, str] | None = None,
         trust_env: bool = False,
+        http2: Http2 = False,
     ) -> Self:
         """Open no connection yet.
 
@@ -291,10 +292,15 @@ class ClientSession:
             the scenario asks, 65,536 unless given; `auto_decompress`, whether a body is given to the scenario
             as it was before its `Content-Encoding`. It is decoded when it is read; `proxy` and `proxy_auth`,
             of calls that name none; `trust_env`, whether proxies are taken from `HTTP_PROXY`, `HTTPS_PROXY`
-            and `NO_PROXY`, and users from `~/.netrc` or the file that `NETRC` names, as they are now.
+            and `NO_PROXY`, and users from `~/.netrc` or the file that `NETRC` names, as they are now; `http2`,
+            true to offer HTTP/2 to https servers, which choose, and `"prior-knowledge"` to speak it to http
+            servers without asking, too: calls to one server then share a connection, up to the number that the
+            server allows at a time (256 at most), and a call that comes while that is being opened waits
+            for it, in the phase `queue`; WebSockets and streamed bodies go over HTTP/1.1 all the same.
             A user and password in `base_url` are those of every relative URL.
         Raises: `InvalidURL` for a base URL that is not absolute; `TypeError` naming an argument that is
-            unknown or has a wrong type.
+            unknown or has a wrong type; `ValueError` for an `http2` that is none of its values, or given beside
+            a connector, which has its own.
         """
 
     def get(self, url: str | URL, **options: Unpack[Options]) -> Call: ...

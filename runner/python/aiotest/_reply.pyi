@@ -9,7 +9,7 @@ from multidict import CIMultiDictProxy
 from yarl import URL
 
 from aiotest._said import WebSocketStream
-from aiotest.client import RequestInfo
+from aiotest.client import HttpVersion, RequestInfo
 
 @final
 class Response:
@@ -18,7 +18,13 @@ class Response:
     @property
     def status(self) -> int: ...
     @property
-    def reason(self) -> str: ...
+    def version(self) -> HttpVersion:
+        """As aiohttp's: `(1, 0)`, `(1, 1)` or `(2, 0)`."""
+
+    @property
+    def reason(self) -> str:
+        """As the server said it; HTTP/2 says none, and the standard's own stands for it."""
+
     @property
     def method(self) -> str: ...
     @property

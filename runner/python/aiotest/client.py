@@ -31,6 +31,7 @@ __all__ = [
     "ClientTimeout",
     "CookieJar",
     "FormData",
+    "HttpVersion",
     "RequestInfo",
     "Response",
     "TCPConnector",
@@ -48,6 +49,13 @@ users.
 
 _lateness: ContextVar[float | None] = ContextVar("lateness", default=None)
 """How many seconds late the present iteration began; `intended_start` sets it."""
+
+
+class HttpVersion(NamedTuple):
+    """A version of HTTP, equal to aiohttp's of the same numbers."""
+
+    major: int
+    minor: int
 
 
 class RequestInfo(NamedTuple):

@@ -12,7 +12,7 @@ import inspect
 from collections.abc import Callable, Coroutine, Iterable
 from math import inf
 from types import FunctionType
-from typing import Any
+from typing import Any, Literal
 
 from aiotest import life, waiting
 from aiotest._native import loop_turn
@@ -134,7 +134,11 @@ class AsyncHttpUser(User):
     """A user with a `session` of its own: its own cookies, its own connections, relative to `host`."""
 
     session: ClientSession
+    http2: bool | Literal["prior-knowledge"] = False
+    """Whether the session speaks HTTP/2: true, where an https server chooses it; `"prior-knowledge"`, to http
+    servers, too.
+    """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.session = ClientSession(base_url=self.host)
+        self.session = ClientSession(base_url=self.host, http2=self.http2)

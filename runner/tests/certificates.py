@@ -28,13 +28,18 @@ class Certificates:
         self.folder = Path(self._folder.name)
         for authority in ("authority", "stranger"):
             files = ["-keyout", f"{authority}.key", "-out", f"{authority}.crt"]
-            openssl(self.folder, "req", "-x509", *NEW_KEY, "-subj", f"/CN={authority}", *files)
+            subject = ["-subj", f"/CN={authority}", "-addext", "keyUsage=critical,keyCertSign,cRLSign"]
+            openssl(self.folder, "req", "-x509", *NEW_KEY, *subject, *files)
+        # Without them Python 3.13 accepts no certificate.
+        (self.folder / "keys.cnf").write_text("authorityKeyIdentifier=keyid\nsubjectKeyIdentifier=hash\n")
         for name, host in (("server", "127.0.0.1"), ("elsewhere", "127.0.0.2"), ("client", "127.0.0.1")):
             subject = ["-subj", f"/CN={name}", "-addext", f"subjectAltName=IP:{host}"]
             openssl(self.folder, "req", *NEW_KEY, *subject, "-keyout", f"{name}.key", "-out", f"{name}.csr")
             signer = ["-CA", "authority.crt", "-CAkey", "authority.key", "-copy_extensions", "copy"]
+            signer += ["-extfile", "keys.cnf"]
             openssl(self.folder, "x509", "-req", *signer, "-in", f"{name}.csr", "-out", f"{name}.crt")
         alone = ["-subj", "/CN=alone", "-addext", "subjectAltName=IP:127.0.0.1"]
+        alone += ["-addext", "keyUsage=critical,digitalSignature,keyCertSign"]
         openssl(self.folder, "req", "-x509", *NEW_KEY, *alone, "-keyout", "alone.key", "-out", "alone.crt")
         encrypt = ["-aes256", "-passout", "pass:secret", "-out", "encrypted.key"]
         openssl(self.folder, "pkey", "-in", "client.key", *encrypt)

@@ -129,7 +129,9 @@ class Peer:
             case h2.events.StreamEnded(stream_id=stream) if self._seen[stream].path not in self.server.early:
                 seen = self._seen[stream]
                 handler = self.server.handlers.get(seen.path, self.answer)
-                self._begin(handler(self, stream, seen) if handler != self.answer else self.answer(stream, seen))
+                self._begin(
+                    handler(self, stream, seen) if handler != self.answer else self.answer(stream, seen)
+                )
             case _:
                 pass
 
@@ -258,5 +260,7 @@ class Server:
             if status not in {204, 304} and method != "HEAD":
                 said = [*said, ("content-length", str(len(body)))]
             text = "".join(f"{name}: {value}\r\n" for name, value in said)
-            writer.write(f"HTTP/1.1 {status} Word\r\n{text}\r\n".encode() + (b"" if method == "HEAD" else body))
+            writer.write(
+                f"HTTP/1.1 {status} Word\r\n{text}\r\n".encode() + (b"" if method == "HEAD" else body)
+            )
             await writer.drain()

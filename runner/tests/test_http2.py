@@ -110,7 +110,7 @@ def test_a_call_over_http2_is_what_it_is_over_http1(case: str) -> None:
         # A reply without a body need not tell a length, and the echo of a request has its own.
         headers[:] = [pair for pair in headers if pair[0] != "content-length"]
     for result in seen.values():
-        if path == "/echo" and method != "HEAD" or "redirect" in path:
+        if (path == "/echo" and method != "HEAD") or "redirect" in path:
             # Of what a hop of HTTP/1 alone needs, nothing is sent.
             result["body"] = result["body"].replace(b'["keep-alive", "5"], ', b"")
     assert over_http2 == over_http1
@@ -259,11 +259,15 @@ def test_a_call_that_is_cancelled_resets_its_stream_and_the_connection_lives_on(
 
     recorded = play(scenario)
     assert recorded.row("/hang")["sent"] == 5
-    assert recorded.row("/hang")["errors"] == {
-        "Cancelled": 3,
-        "timeout: total time over": 1,
-        "timeout: no byte in time": 1,
-    } or recorded.row("/hang")["errors"]["Cancelled"] == 2
+    assert (
+        recorded.row("/hang")["errors"]
+        == {
+            "Cancelled": 3,
+            "timeout: total time over": 1,
+            "timeout: no byte in time": 1,
+        }
+        or recorded.row("/hang")["errors"]["Cancelled"] == 2
+    )
 
 
 def test_a_stream_that_the_server_resets_is_a_failure_of_its_own() -> None:

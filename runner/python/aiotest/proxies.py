@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import netrc
 import os
+from functools import cache
 from pathlib import Path
 from urllib.request import getproxies
 
@@ -31,11 +32,17 @@ def environment() -> tuple[list[tuple[str, str, str | None]], str, Logins | None
             continue
         proxy = URL(url)
         if proxy.scheme != "http":
-            logger.warning(f"{scheme}_proxy: `{proxy.scheme}` proxies are not built, so it is not used")
+            _warn(f"{scheme}_proxy: `{proxy.scheme}` proxies are not built, so it is not used")
             continue
         known = None if proxy.raw_user is not None or logins is None else _login(logins, proxy.host)
         proxies.append((scheme, url, known))
     return proxies, found.get("no", ""), logins
+
+
+@cache
+def _warn(text: str) -> None:
+    """Once, however many users have a session."""
+    logger.warning(text)
 
 
 def _login(logins: Logins, host: str | None) -> str | None:
@@ -50,7 +57,7 @@ def _logins() -> Logins | None:
             return None
         entries = netrc.netrc(str(path)).hosts
     except (OSError, RuntimeError, netrc.NetrcParseError) as error:
-        logger.warning(f"the netrc file cannot be used: {error}")
+        _warn(f"the netrc file cannot be used: {error}")
         return None
     # A user's name may be in either place.
     values = {

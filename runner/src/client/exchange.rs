@@ -34,7 +34,7 @@ impl Exchange {
         if scope.as_ref().is_some_and(|scope| scope.is_retired()) {
             return Err(CancelledError::new_err("the user is being stopped: no new call starts"));
         }
-        if request.target.authority.tls {
+        if request.target.authority.tls && request.route.as_ref().is_none_or(|route| route.tls.is_none()) {
             engine().prepare_tls();
         }
         let started = {

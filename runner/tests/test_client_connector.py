@@ -114,7 +114,8 @@ def test_a_closed_connector_takes_no_call_and_says_so() -> None:
 
 def test_wrong_arguments_are_named() -> None:
     with pytest.raises(
-        TypeError, match=r"takes no argument `ttl_dns_cache` \(it takes limit, force_close, ssl, verify_ssl\)"
+        TypeError,
+        match=r"takes no argument `ttl_dns_cache` \(it takes limit, force_close, ssl, verify_ssl, http2\)",
     ):
         TCPConnector(ttl_dns_cache=10)  # type: ignore[call-arg]
     with pytest.raises(ValueError, match="limit must be a number of connections"):

@@ -13,6 +13,7 @@ from aiotest.client import ClientSession
 from aiotest.websocket import ClientWSTimeout
 from both_clients import outcome
 from call_server import Recorded, Server
+from certificates import certificates
 from test_call import play
 from websocket_server import saying, serving
 
@@ -375,6 +376,36 @@ def test_a_cancelled_receive_loses_nothing_and_closes_nothing() -> None:
                 await asyncio.gather(waiting, return_exceptions=True)
                 await socket.send_str(str(number))
                 assert await socket.receive_str() == str(number)
+
+    asyncio.run(main())
+
+
+def test_over_tls_it_is_the_same() -> None:
+    async def main() -> None:
+        made = certificates()
+        async with serving(tls=made.server()) as url, ClientSession() as session:
+            url = url.replace("https://", "wss://")
+            async with session.ws_connect(f"{url}/pushes", ssl=made.client()) as socket:
+                await socket.send_str("50 400000")
+                for number in range(50):
+                    assert await socket.receive_bytes() == number.to_bytes(4, "big") * 100_000
+            async with session.ws_connect(f"{url}/sinks", ssl=made.client()) as socket:
+                for _ in range(100):
+                    await socket.send_bytes(b"x" * 100_000)
+                await socket.send_str("end")
+                assert await socket.receive_str() == "10000000"
+            with pytest.raises(aiohttp.ClientConnectorCertificateError):
+                await session.ws_connect(f"{url}/echo")
+
+    asyncio.run(main())
+
+
+def test_it_goes_over_http_1_where_the_session_speaks_http_2() -> None:
+    async def main() -> None:
+        async with serving() as url, ClientSession(url, http2="prior-knowledge") as session:
+            async with session.ws_connect("/echo") as socket:
+                await socket.send_str("a")
+                assert await socket.receive_str() == "a"
 
     asyncio.run(main())
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import hashlib
+import ssl
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -77,7 +78,9 @@ TALKS: dict[str, Talk] = {
 
 
 @asynccontextmanager
-async def serving(compress: bool = False, heard: Counter[str] | None = None) -> AsyncIterator[str]:
+async def serving(
+    compress: bool = False, heard: Counter[str] | None = None, tls: ssl.SSLContext | None = None
+) -> AsyncIterator[str]:
     """The URL of a server with all of `TALKS`, as `http://…`. `heard`: where it counts what `/echo` hears."""
 
     async def handle(request: web.Request) -> web.StreamResponse:
@@ -107,12 +110,12 @@ async def serving(compress: bool = False, heard: Counter[str] | None = None) -> 
     app.router.add_route("*", "/{path:.*}", handle)
     runner = web.AppRunner(app, shutdown_timeout=1)
     await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
+    site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls)
     await site.start()
     assert site._server is not None
     port = site._server.sockets[0].getsockname()[1]  # type: ignore[attr-defined]
     try:
-        yield f"http://127.0.0.1:{port}"
+        yield f"{'https' if tls else 'http'}://127.0.0.1:{port}"
     finally:
         await runner.cleanup()
 

@@ -207,9 +207,12 @@ def test_a_call_that_is_cancelled_lets_its_generator_go() -> None:
 
 def test_it_goes_over_http_1_where_the_session_speaks_http_2() -> None:
     async def main() -> None:
-        async with Server() as server, ClientSession(server.url, http2="prior-knowledge") as session:
-            async with session.post("/echo", data=pieces(b"a", b"b")) as response:
-                assert (await response.json())["body"] == "ab"
+        async with (
+            Server() as server,
+            ClientSession(server.url, http2="prior-knowledge") as session,
+            session.post("/echo", data=pieces(b"a", b"b")) as response,
+        ):
+            assert (await response.json())["body"] == "ab"
 
     asyncio.run(main())
 

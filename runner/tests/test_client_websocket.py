@@ -402,10 +402,13 @@ def test_over_tls_it_is_the_same() -> None:
 
 def test_it_goes_over_http_1_where_the_session_speaks_http_2() -> None:
     async def main() -> None:
-        async with serving() as url, ClientSession(url, http2="prior-knowledge") as session:
-            async with session.ws_connect("/echo") as socket:
-                await socket.send_str("a")
-                assert await socket.receive_str() == "a"
+        async with (
+            serving() as url,
+            ClientSession(url, http2="prior-knowledge") as session,
+            session.ws_connect("/echo") as socket,
+        ):
+            await socket.send_str("a")
+            assert await socket.receive_str() == "a"
 
     asyncio.run(main())
 

@@ -21,7 +21,7 @@ class TCPConnector:
         force_close: bool = False,
         ssl: TLS = None,
         verify_ssl: bool | None = None,
-        http2: Http2 = False,
+        http2: Http2 | None = None,
     ) -> Self:
         """Open no connection yet.
 

@@ -278,7 +278,7 @@ class ClientSession:
         proxy: str | URL | None = None,
         proxy_auth: tuple[str, str] | None = None,
         trust_env: bool = False,
-        http2: Http2 = False,
+        http2: Http2 | None = None,
     ) -> Self:
         """Open no connection yet.
 
@@ -292,15 +292,15 @@ class ClientSession:
             the scenario asks, 65,536 unless given; `auto_decompress`, whether a body is given to the scenario
             as it was before its `Content-Encoding`. It is decoded when it is read; `proxy` and `proxy_auth`,
             of calls that name none; `trust_env`, whether proxies are taken from `HTTP_PROXY`, `HTTPS_PROXY`
-            and `NO_PROXY`, and users from `~/.netrc` or the file that `NETRC` names, as they are now; `http2`,
-            true to offer HTTP/2 to https servers, which choose, and `"prior-knowledge"` to speak it to http
-            servers without asking, too: calls to one server then share a connection, up to the number that the
-            server allows at a time (256 at most), and a call that comes while that is being opened waits
-            for it, in the phase `queue`; WebSockets and streamed bodies go over HTTP/1.1 all the same.
+            and `NO_PROXY`, and users from `~/.netrc` or the file that `NETRC` names, as they are now;
+            `http2`, true to offer HTTP/2 to https servers, which choose, and `"prior-knowledge"` to speak it
+            to http servers without asking, too: calls to one server then share a connection, up to the number
+            that the server allows at a time (256 at most), and a call that comes while that is being opened
+            waits for it, in the phase `queue`; WebSockets and streamed bodies go over HTTP/1.1 all the same.
             A user and password in `base_url` are those of every relative URL.
         Raises: `InvalidURL` for a base URL that is not absolute; `TypeError` naming an argument that is
-            unknown or has a wrong type; `ValueError` for an `http2` that is none of its values, or given beside
-            a connector, which has its own.
+            unknown or has a wrong type; `ValueError` for an `http2` that is none of its values, or given
+            beside a connector, which has its own.
         """
 
     def get(self, url: str | URL, **options: Unpack[Options]) -> Call: ...

@@ -143,12 +143,26 @@ def _check(cls: type[User]) -> None:
     wait: object = cls.wait_time
     if not isinstance(wait, property) and (wrong := waiting.fault(wait)):
         raise AiotestfileError(f"{_place(wait, cls)}: {cls.__name__}.wait_time {wrong}")
+    if issubclass(cls, AsyncHttpUser):
+        _check_connections(cls)
     for name in ("start", "on_start", "on_stop"):
         if not inspect.iscoroutinefunction(inspect.unwrap(getattr(cls, name))):
             raise AiotestfileError(
                 f"{_place(getattr(cls, name), cls)}: {cls.__name__}.{name} must be `async def`"
             )
     _check_jobs(cls)
+
+
+def _check_connections(cls: type[AsyncHttpUser]) -> None:
+    name = f"{_place(cls)}: {cls.__name__}"
+    whose: object = cls.connections
+    if whose not in ("own", "shared", "close"):
+        raise AiotestfileError(f'{name}.connections must be "own", "shared" or "close", not {whose!r}')
+    limit: object = cls.connection_limit
+    if isinstance(limit, bool) or not isinstance(limit, int) or limit < 0:
+        raise AiotestfileError(
+            f"{name}.connection_limit must be a number of connections, or 0 for any number, not {limit!r}"
+        )
 
 
 def _is_url(host: object) -> bool:

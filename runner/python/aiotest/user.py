@@ -13,10 +13,11 @@ from collections.abc import Callable, Coroutine, Iterable
 from math import inf
 from types import FunctionType
 from typing import Any, Literal
+from weakref import WeakKeyDictionary
 
 from aiotest import life, waiting
 from aiotest._native import loop_turn
-from aiotest.client import ClientSession
+from aiotest.client import ClientSession, TCPConnector
 from aiotest.waiting import WaitTime
 
 __all__ = ["AsyncHttpUser", "Job", "User"]
@@ -139,6 +140,33 @@ class AsyncHttpUser(User):
     servers, too.
     """
 
+    connections: Literal["own", "shared", "close"] = "own"
+    """Whose connections the users of this class use: each its own, as people with a browser do; those of a
+    pool that all of them share in a process, as the clients of one gateway do; or a new one for each call.
+    Cookies are each user's own, whatever it is.
+    """
+    connection_limit: int = 100
+    """The most connections of a shared pool, per process; 0 for any number. A call that finds none free
+    waits, in the phase `queue`.
+    """
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.session = ClientSession(base_url=self.host, http2=self.http2)
+        if self.connections == "own":
+            self.session = ClientSession(base_url=self.host, http2=self.http2)
+        else:
+            self.session = ClientSession(base_url=self.host, connector=_connector_of(type(self)))
+
+
+_connectors: WeakKeyDictionary[type[AsyncHttpUser], TCPConnector] = WeakKeyDictionary()
+
+
+def _connector_of(cls: type[AsyncHttpUser]) -> TCPConnector:
+    """What all users of a class use that have no connections of their own."""
+    if (known := _connectors.get(cls)) is None:
+        if cls.connections == "shared":
+            known = TCPConnector(limit=cls.connection_limit, http2=cls.http2)
+        else:
+            known = TCPConnector(limit=0, force_close=True, http2=cls.http2)
+        _connectors[cls] = known
+    return known

@@ -1,7 +1,8 @@
 //! Name resolution off the loop: a few threads call the system's resolver, equal questions are asked once, answers are
-//! kept for a while. Addresses that are written as such never get here.
+//! kept for a while. Each new connection begins with the next of a name's addresses. Addresses that are written as such
+//! never get here.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::mpsc::{self, Receiver, Sender};
@@ -24,16 +25,19 @@ const MAX_NAMES: usize = 1024;
 type Key = (String, u16);
 type Outcome = Result<Arc<[SocketAddr]>, Failure>;
 
+/// A name's addresses in the order in which a connection tries them.
+pub(super) type InTurn = Result<VecDeque<SocketAddr>, Failure>;
+
 /// What is known of a name at the moment.
 pub(super) enum Lookup {
-    Known(Outcome),
+    Known(InTurn),
     /// The call is remembered; `drain` names it when the answer is there.
     Pending,
 }
 
 enum Entry {
     Waiting(Vec<CallId>),
-    Known { outcome: Outcome, until: Instant },
+    Known { outcome: Outcome, until: Instant, turn: usize },
 }
 
 pub(super) struct Resolver {
@@ -51,11 +55,13 @@ impl Resolver {
 
     pub(super) fn lookup(&mut self, call: CallId, host: &str, port: u16, now: Instant) -> Lookup {
         if let Ok(address) = host.parse() {
-            return Lookup::Known(Ok(Arc::new([SocketAddr::new(address, port)])));
+            return Lookup::Known(Ok(VecDeque::from([SocketAddr::new(address, port)])));
         }
         let key = (host.to_owned(), port);
         match self.entries.get_mut(&key) {
-            Some(Entry::Known { outcome, until }) if now < *until => return Lookup::Known(outcome.clone()),
+            Some(Entry::Known { outcome, until, turn }) if now < *until => {
+                return Lookup::Known(in_turn(outcome, turn));
+            }
             Some(Entry::Waiting(calls)) => {
                 calls.push(call);
                 return Lookup::Pending;
@@ -85,15 +91,17 @@ impl Resolver {
     }
 
     /// Answers that have come, with the calls that wait for them.
-    pub(super) fn drain(&mut self, now: Instant) -> Vec<(CallId, Outcome)> {
+    pub(super) fn drain(&mut self, now: Instant) -> Vec<(CallId, InTurn)> {
         let answers = std::mem::take(&mut *self.answers.lock().unwrap_or_else(PoisonError::into_inner));
         let mut resumed = Vec::new();
         for (key, outcome) in answers {
             let until = now + if outcome.is_ok() { KEEP_ADDRESSES } else { KEEP_FAILURE };
-            let known = Entry::Known { outcome: outcome.clone(), until };
-            if let Some(Entry::Waiting(calls)) = self.entries.insert(key, known) {
-                resumed.extend(calls.into_iter().map(|call| (call, outcome.clone())));
+            let Some(entry) = self.entries.get_mut(&key) else { continue };
+            let mut turn = 0;
+            if let Entry::Waiting(calls) = entry {
+                resumed.extend(calls.drain(..).map(|call| (call, in_turn(&outcome, &mut turn))));
             }
+            *entry = Entry::Known { outcome, until, turn };
         }
         resumed
     }
@@ -113,6 +121,20 @@ impl Resolver {
             sender
         })
     }
+}
+
+/// Each connection begins with another address, so that all of them are used alike; those of the other version of IP, of
+/// which the system thinks less, come last.
+fn in_turn(outcome: &Outcome, turn: &mut usize) -> InTurn {
+    let addresses = outcome.clone()?;
+    let preferred = addresses.first().is_some_and(SocketAddr::is_ipv4);
+    let (mut first, last): (VecDeque<_>, VecDeque<_>) =
+        addresses.iter().copied().partition(|address| address.is_ipv4() == preferred);
+    let places = first.len().max(1);
+    first.rotate_left(*turn % places);
+    *turn = turn.wrapping_add(1);
+    first.extend(last);
+    Ok(first)
 }
 
 fn answer_questions(
@@ -135,4 +157,28 @@ fn resolve(host: &str, port: u16) -> Outcome {
         let kind = if error.no_such_name { FailureKind::NameNotFound } else { FailureKind::ResolverFailed };
         Failure::with(kind, format!("failed to resolve `{host}`: {}", error.text))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    #[test]
+    fn every_address_has_its_turn_and_the_other_version_of_ip_comes_last() {
+        let all: Vec<SocketAddr> = ["10.0.0.1:80", "10.0.0.2:80", "[::1]:80", "10.0.0.3:80"]
+            .map(|text| text.parse().unwrap())
+            .to_vec();
+        let outcome: Outcome = Ok(all.clone().into());
+        let (mut turn, mut first) = (0, BTreeMap::<SocketAddr, u32>::new());
+        for _ in 0..30 {
+            let order = in_turn(&outcome, &mut turn).unwrap();
+            assert_eq!((order.len(), order[3]), (4, all[2]));
+            *first.entry(order[0]).or_default() += 1;
+        }
+        assert_eq!(first.into_values().collect::<Vec<_>>(), [10, 10, 10]);
+        assert!(in_turn(&Err(FailureKind::NameNotFound.into()), &mut turn).is_err());
+        assert!(in_turn(&Ok(Arc::new([])), &mut turn).unwrap().is_empty());
+    }
 }

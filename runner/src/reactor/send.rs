@@ -46,7 +46,7 @@ impl Reactor {
         let proxy = self.calls.get(id).and_then(|call| call.proxy()).cloned();
         let first = proxy.as_ref().map_or(&*authority, |proxy| &proxy.authority);
         match self.resolver.lookup(id, &first.host, first.port, now) {
-            Lookup::Known(Ok(addresses)) => self.connect(id, addresses.iter().copied().collect(), now),
+            Lookup::Known(Ok(addresses)) => self.connect(id, addresses, now),
             Lookup::Known(Err(failure)) => self.miss(id, failure, now),
             Lookup::Pending => {
                 if let Some(call) = self.calls.get_mut(id) {
@@ -63,7 +63,7 @@ impl Reactor {
             let Some(since) = call.exchange.resolving.take() else { continue };
             call.phases.add(Phase::Dns, now - since);
             match outcome {
-                Ok(addresses) => self.connect(id, addresses.iter().copied().collect(), now),
+                Ok(addresses) => self.connect(id, addresses, now),
                 Err(failure) => self.miss(id, failure, now),
             }
             self.arm(id);

@@ -1,5 +1,5 @@
-"""One application, spoken in HTTP/1.1 and in HTTP/2, as the client begins: what differs is then the protocol's. Handlers of
-HTTP/2 may do to a connection whatever they like.
+"""One application, spoken in HTTP/1.1 and in HTTP/2, as the client begins: what differs is then the
+protocol's. Handlers of HTTP/2 may do to a connection whatever they like.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import h2.settings
 
 Headers = list[tuple[str, str]]
 Reply = tuple[int, Headers, bytes]
-Handler = Callable[["Peer", int, "Seen"], Awaitable[None]]
+Handler = Callable[["Peer", int, "Seen"], Awaitable[Any]]
 
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 _OF_HTTP1 = {"host", "connection", "transfer-encoding"}
@@ -49,9 +49,14 @@ def application(seen: Seen) -> Reply:
         case ["echo"]:
             # Cookies are in no order.
             ordered = [(name, "; ".join(sorted(value.split("; ")))) for name, value in seen.headers]
-            headers = sorted([name, value] for name, value in ordered if name not in _OF_HTTP1)
-            said = {"method": seen.method, "path": path, "query": query, "authority": seen.authority}
-            said |= {"headers": headers, "body": seen.body.decode("latin-1")}
+            echoed = sorted(pair for pair in ordered if pair[0] not in _OF_HTTP1)
+            said: dict[str, Any] = {
+                "method": seen.method,
+                "path": path,
+                "query": query,
+                "authority": seen.authority,
+            }
+            said |= {"headers": echoed, "body": seen.body.decode("latin-1")}
             return 200, [("content-type", "application/json")], json.dumps(said).encode()
         case ["status", code]:
             empty = code in {"204", "304"}
@@ -128,14 +133,12 @@ class Peer:
                     self.h2.acknowledge_received_data(length, stream)
             case h2.events.StreamEnded(stream_id=stream) if self._seen[stream].path not in self.server.early:
                 seen = self._seen[stream]
-                handler = self.server.handlers.get(seen.path, self.answer)
-                self._begin(
-                    handler(self, stream, seen) if handler != self.answer else self.answer(stream, seen)
-                )
+                handler = self.server.handlers.get(seen.path, Peer.answer)
+                self._begin(handler(self, stream, seen))
             case _:
                 pass
 
-    def _begin(self, handling: Awaitable[None]) -> None:
+    def _begin(self, handling: Awaitable[Any]) -> None:
         async def handled() -> None:
             await handling
             self.flush()
@@ -204,7 +207,7 @@ class Server:
     async def until(self, condition: Callable[[], bool]) -> None:
         """Wait until the condition holds."""
         async with asyncio.timeout(10):
-            while not condition():
+            while not condition():  # noqa: ASYNC110 - of conditions that nobody notifies of
                 await asyncio.sleep(0.002)
 
     def note(self, seen: Seen) -> None:

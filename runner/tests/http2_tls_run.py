@@ -1,4 +1,5 @@
-"""Calls over TLS to a server that chooses by ALPN; a process of its own, as the authorities that it trusts are read once.
+"""Calls over TLS to a server that chooses by ALPN; a process of its own, as the authorities that it trusts
+are read once.
 
 `python http2_tls_run.py CERTIFICATE KEY PROTOCOL…` prints what it saw as JSON.
 """
@@ -44,7 +45,7 @@ async def run(certificate: str, key: str, protocols: list[str]) -> dict[str, Any
 
 
 if __name__ == "__main__":
-    seen = asyncio.run(run(*sys.argv[1:3], sys.argv[3:]))
+    seen = asyncio.run(run(sys.argv[1], sys.argv[2], sys.argv[3:]))
     recorded = Recorded()
     seen["sent"] = recorded.total("sent")
     seen["errors"] = recorded.errors()

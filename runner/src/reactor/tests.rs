@@ -27,19 +27,19 @@ use super::request::{HeaderBlock, Request, Target, Timeouts};
 use super::{Abort, CallId, Leave, SessionId, Verdict, Wake};
 
 /// A reactor with one session, driven by hand.
-struct Bench {
-    engine: Engine,
-    session: SessionId,
+pub(super) struct Bench {
+    pub(super) engine: Engine,
+    pub(super) session: SessionId,
 }
 
 impl Bench {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let engine = Engine::new().unwrap();
         let session = engine.lock().open_session(None);
         Self { engine, session }
     }
 
-    fn request(&self, method: &str, url: &str) -> Request {
+    pub(super) fn request(&self, method: &str, url: &str) -> Request {
         Request {
             session: self.session,
             method: Arc::from(method),
@@ -58,12 +58,12 @@ impl Bench {
         }
     }
 
-    fn start(&self, request: Request) -> CallId {
+    pub(super) fn start(&self, request: Request) -> CallId {
         self.engine.lock().start(request).unwrap()
     }
 
     /// Drives until what is waited for is there.
-    fn wait(&self, id: CallId, wake: Wake) {
+    pub(super) fn wait(&self, id: CallId, wake: Wake) {
         let mut ready = Vec::new();
         if self.engine.lock().wait(id, wake) {
             return;
@@ -75,7 +75,7 @@ impl Bench {
         }
     }
 
-    fn drive_once(&self, ready: &mut Vec<CallId>) {
+    pub(super) fn drive_once(&self, ready: &mut Vec<CallId>) {
         let fd: BorrowedFd<'_> = self.engine.descriptor.as_fd();
         let mut watched = [PollFd::from_borrowed_fd(fd, PollFlags::IN)];
         let timeout = Timespec { tv_sec: 1, tv_nsec: 0 };
@@ -84,7 +84,7 @@ impl Bench {
     }
 
     /// A whole call: what its body was, and how it was recorded.
-    fn call(&self, request: Request) -> (Option<u16>, Vec<u8>, Option<String>) {
+    pub(super) fn call(&self, request: Request) -> (Option<u16>, Vec<u8>, Option<String>) {
         let id = self.start(request);
         self.wait(id, Wake::Body);
         let mut reactor = self.engine.lock();
@@ -95,13 +95,13 @@ impl Bench {
         (status, body, record.error)
     }
 
-    fn total(&self) -> Row {
+    pub(super) fn total(&self) -> Row {
         self.engine.lock().statistics.total()
     }
 }
 
 /// A server whose `n`-th connection is handled by `handle(n, socket)`; its address.
-fn serve(handle: impl Fn(u32, TcpStream) + Send + Sync + 'static) -> String {
+pub(super) fn serve(handle: impl Fn(u32, TcpStream) + Send + Sync + 'static) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     thread::spawn(move || {

@@ -8,6 +8,8 @@
 
 mod share;
 mod stream;
+#[cfg(test)]
+mod tests;
 mod wire;
 
 use std::pin::Pin;

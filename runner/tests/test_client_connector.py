@@ -11,7 +11,7 @@ import aiohttp
 import pytest
 from aiotest import AsyncHttpUser, ClientSession, ClientTimeout, TCPConnector, User
 from aiotest.exception import ServerTimeoutError
-from call_server import Recorded, Server
+from call_server import Recorded, Seen, Server, reply
 from hosting import hosted, in_loop, until
 from one_server import one_server
 from test_call import play
@@ -115,9 +115,9 @@ def test_a_closed_connector_takes_no_call_and_says_so() -> None:
 def test_wrong_arguments_are_named() -> None:
     with pytest.raises(
         TypeError,
-        match=r"takes no argument `ttl_dns_cache` \(it takes limit, force_close, ssl, verify_ssl, http2\)",
+        match=r"takes no argument `resolver` \(it takes limit, force_close, ssl, verify_ssl, http2, local",
     ):
-        TCPConnector(ttl_dns_cache=10)  # type: ignore[call-arg]
+        TCPConnector(resolver=None)  # type: ignore[call-arg]
     with pytest.raises(ValueError, match="limit must be a number of connections"):
         TCPConnector(limit=-1)
     with pytest.raises(TypeError, match="connector must be a TCPConnector, not int"):
@@ -205,3 +205,60 @@ def test_a_session_of_all_users_outlives_each_of_them_and_its_calls_are_theirs()
             assert recorded.total("sent") == server.counts.total()
 
     in_loop(story)
+
+
+def test_connections_come_from_several_addresses_in_turn() -> None:
+    async def scenario(server: Server, session: ClientSession) -> None:
+        peers: list[str] = []
+
+        async def note(seen: Seen, writer: asyncio.StreamWriter) -> None:
+            peers.append(writer.get_extra_info("peername")[0])
+            writer.write(reply(body=b"ok"))
+
+        server.handlers["/note"] = note
+        for given in (["127.0.0.2", "127.0.0.3"], ("127.0.0.4", 0)):
+            connector = TCPConnector(force_close=True, local_addr=given)
+            async with ClientSession(server.url, connector=connector) as mine:
+                for _ in range(4):
+                    await (await mine.get("/note")).read()
+        assert sorted(peers[:4]) == ["127.0.0.2"] * 2 + ["127.0.0.3"] * 2
+        assert peers[4:] == ["127.0.0.4"] * 4
+        theirs = aiohttp.TCPConnector(local_addr=("127.0.0.5", 0))
+        async with ClientSession(server.url, connector=theirs) as mine:
+            await (await mine.get("/note")).read()
+        await theirs.close()
+        assert peers[-1] == "127.0.0.5"
+
+    play(scenario)
+
+
+def test_an_address_of_another_machine_is_the_generators_own_fault() -> None:
+    async def scenario(server: Server, session: ClientSession) -> None:
+        connector = TCPConnector(local_addr=("192.0.2.1", 0))
+        async with ClientSession(server.url, connector=connector) as mine:
+            with pytest.raises(aiohttp.ClientConnectorError, match="source address of no interface"):
+                await mine.get("/")
+
+    row = play(scenario).row("/")
+    assert (row["generator_faults"], row["requests"], row["failures"]) == (1, 0, 0)
+
+
+@pytest.mark.parametrize("given", ["10.0.0.1", ["here"], [], ("10.0.0.1", -1), 7])
+def test_what_is_no_local_address_is_said_at_once(given: Any) -> None:
+    with pytest.raises(ValueError, match="local_addr must be a pair of an address of this machine"):
+        TCPConnector(local_addr=given)
+
+
+@pytest.mark.parametrize("http2", [False, True, "prior-knowledge"])
+def test_a_new_connection_for_each_call_is_waited_for_whatever_is_spoken(http2: Any) -> None:
+    async def scenario(server: Server, session: ClientSession) -> None:
+        connector = TCPConnector(limit=2, force_close=True, http2=http2)
+        async with ClientSession(server.url, connector=connector) as mine:
+            calls = [get(mine) for _ in range(10)] if http2 != "prior-knowledge" else []
+            assert await asyncio.gather(*calls) == [200] * len(calls)
+            if http2 == "prior-knowledge":
+                # This server speaks none: what counts is that each call has its turn, and an end.
+                ends = await asyncio.gather(*(get(mine) for _ in range(10)), return_exceptions=True)
+                assert len(ends) == 10
+
+    play(scenario)

@@ -71,6 +71,8 @@ class Options(TypedDict, total=False):
     allow_redirects: bool | None
     max_redirects: int | None
     raise_for_status: bool | None
+    expect100: bool | None
+    read_bufsize: int | None
     ssl: TLS
     verify_ssl: bool | None
     proxy: str | URL | None

@@ -22,13 +22,20 @@ class TCPConnector:
         ssl: TLS = None,
         verify_ssl: bool | None = None,
         http2: Http2 | None = None,
+        local_addr: tuple[str, int] | Sequence[str] | None = None,
+        use_dns_cache: bool | None = None,
+        ttl_dns_cache: float | None = None,
+        enable_cleanup_closed: bool | None = None,
     ) -> Self:
         """Open no connection yet.
 
         Arguments: `limit`, connections at most, to all hosts together, 0 for any number; a call that finds
             none free waits for its turn, in the phase `queue`, and its timeouts go on meanwhile;
             `force_close`, a new connection for each call; `ssl` and `verify_ssl`, of calls that say nothing
-            else: see `ClientSession.request`; `http2`, as a session's.
+            else: see `ClientSession.request`; `http2`, as a session's;
+            `local_addr`, a pair of an address of this machine and a port (0 for any) that connections come
+            from, or several addresses that they come from in turn, as one has some 28,000 ports to a target.
+            The last three have no effect: names are resolved once for all connectors.
         Raises: `TypeError` naming an argument that is unknown; `ValueError` for a limit below 0, or for an
             `ssl` context that asks for what is not built, or an `http2` that is none of its values.
         """

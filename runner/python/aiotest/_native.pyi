@@ -279,6 +279,9 @@ class ClientSession:
         proxy_auth: tuple[str, str] | None = None,
         trust_env: bool = False,
         http2: Http2 | None = None,
+        version: tuple[int, int] | None = None,
+        cookie_jar: Any = None,
+        connector_owner: bool | None = None,
     ) -> Self:
         """Open no connection yet.
 
@@ -297,6 +300,9 @@ class ClientSession:
             to http servers without asking, too: calls to one server then share a connection, up to the number
             that the server allows at a time (256 at most), and a call that comes while that is being opened
             waits for it, in the phase `queue`; WebSockets and streamed bodies go over HTTP/1.1 all the same.
+            `version`, aiohttp's `HttpVersion10` to name an older HTTP/1; `cookie_jar`, one of aiohttp's, whose
+            cookies are taken over, or its `DummyCookieJar`, to keep none; `connector_owner` has no effect: a
+            connector that is given is never closed.
             A user and password in `base_url` are those of every relative URL.
         Raises: `InvalidURL` for a base URL that is not absolute; `TypeError` naming an argument that is
             unknown or has a wrong type; `ValueError` for an `http2` that is none of its values, or given
@@ -323,7 +329,8 @@ class ClientSession:
             replacing the session's of the same name; `skip_auto_headers`, names of headers that are sent only
             if the scenario gives them; `auth`, user and password; `cookies`, beside the session's; `timeout`,
             a `ClientTimeout` or seconds in total; `allow_redirects` (true unless given), at most
-            `max_redirects` (10); `raise_for_status`, so that a status of 400 or more raises; `ssl`, false to
+            `max_redirects` (10); `raise_for_status`, so that a status of 400 or more raises; `expect100`, to
+            send the body once the server says 100; `read_bufsize`, in place of the session's; `ssl`, false to
             accept every certificate, an `ssl.SSLContext` (authorities, client certificate, host names,
             versions and ciphers as it says) or an `aiohttp.Fingerprint`, true for the system's authorities or
             what the connector says; `verify_ssl`, false for the same as `ssl=False`; `proxy`, the URL of an

@@ -136,10 +136,39 @@ def _connector(given: Any) -> TCPConnector:
             "connector: limit_per_host is not built; limit bounds the connections of all hosts together"
         )
     if (known := _connectors.get(given)) is None:
+        source = getattr(given, "_local_addr_infos", None)
         known = _connectors[given] = TCPConnector(
-            limit=given.limit, force_close=given.force_close, ssl=getattr(given, "_ssl", True)
+            limit=given.limit,
+            force_close=given.force_close,
+            ssl=getattr(given, "_ssl", True),
+            local_addr=source[0][-1][:2] if source else None,
         )
     return known
+
+
+def _cookies_of_jar(jar: Any) -> list[tuple[str, str]] | None:
+    """URL and `Set-Cookie` value of what aiohttp's jar, or another session's, holds; `None` of a dummy, which
+    keeps nothing.
+    """
+    kinds = sys.modules.get("aiohttp")
+    if kinds is not None and isinstance(jar, kinds.DummyCookieJar):
+        return None
+    if kinds is None or not isinstance(jar, kinds.CookieJar):
+        raise TypeError(
+            "cookie_jar must be aiohttp's CookieJar or DummyCookieJar, whose cookies are taken over, not "
+            f"{type(jar).__name__}; cookies=… sets some"
+        )
+    held = []
+    # Those that a host set for itself alone have its name in them all the same.
+    of_one_host = getattr(jar, "_host_only_cookies", ())
+    for morsel in jar:
+        host, path = morsel["domain"].lstrip("."), morsel["path"] or "/"
+        cookie = morsel.copy()
+        if (morsel["domain"], morsel.key) in of_one_host:
+            cookie["domain"] = ""
+        scheme = "https" if morsel["secure"] else "http"
+        held.append((f"{scheme}://{host}{path}" if host else "", cookie.OutputString()))
+    return held
 
 
 def _url(text: str) -> URL:

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import importlib.util
 import inspect
+import ipaddress
 import re
 import sys
 import traceback
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FunctionType, ModuleType
@@ -158,11 +160,24 @@ def _check_connections(cls: type[AsyncHttpUser]) -> None:
     whose: object = cls.connections
     if whose not in ("own", "shared", "close"):
         raise AiotestfileError(f'{name}.connections must be "own", "shared" or "close", not {whose!r}')
+    sources: object = cls.source_addresses
+    if isinstance(sources, str) or not isinstance(sources, Sequence) or not all(map(_is_address, sources)):
+        raise AiotestfileError(
+            f'{name}.source_addresses must be addresses of this machine as ["10.0.0.1"] is, not {sources!r}'
+        )
     limit: object = cls.connection_limit
     if isinstance(limit, bool) or not isinstance(limit, int) or limit < 0:
         raise AiotestfileError(
             f"{name}.connection_limit must be a number of connections, or 0 for any number, not {limit!r}"
         )
+
+
+def _is_address(text: object) -> bool:
+    try:
+        ipaddress.ip_address(str(text))
+    except ValueError:
+        return False
+    return True
 
 
 def _is_url(host: object) -> bool:

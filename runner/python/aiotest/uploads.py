@@ -14,7 +14,7 @@ from typing import Any
 from aiotest._native import Upload
 from aiotest.exception import ClientError
 
-__all__ = ["begin", "pieces"]
+__all__ = ["begin", "pieces", "whole"]
 
 _PIECE = 64 * 1024
 _uploads: set[asyncio.Task[None]] = set()
@@ -42,6 +42,11 @@ async def _send(upload: Upload, body: AsyncIterator[bytes]) -> None:
     except asyncio.CancelledError:
         upload.fail("cancelled")
         raise
+
+
+async def whole(data: bytes) -> AsyncIterator[bytes]:
+    """A body that is there already, and waits for the server's word."""
+    yield data
 
 
 def pieces(data: Any, compress: str | None) -> AsyncIterator[bytes]:

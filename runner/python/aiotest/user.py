@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from math import inf
 from types import FunctionType
 from typing import Any, Literal
@@ -150,12 +150,18 @@ class AsyncHttpUser(User):
     waits, in the phase `queue`.
     """
 
+    source_addresses: Sequence[str] = ()
+    """Addresses of this machine that connections come from in turn; none: as the system chooses."""
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        if self.connections == "own":
-            self.session = ClientSession(base_url=self.host, http2=self.http2)
-        else:
+        if self.connections != "own":
             self.session = ClientSession(base_url=self.host, connector=_connector_of(type(self)))
+        elif self.source_addresses:
+            own = TCPConnector(limit=0, http2=self.http2, local_addr=self.source_addresses)
+            self.session = ClientSession(base_url=self.host, connector=own)
+        else:
+            self.session = ClientSession(base_url=self.host, http2=self.http2)
 
 
 _connectors: WeakKeyDictionary[type[AsyncHttpUser], TCPConnector] = WeakKeyDictionary()
@@ -164,9 +170,12 @@ _connectors: WeakKeyDictionary[type[AsyncHttpUser], TCPConnector] = WeakKeyDicti
 def _connector_of(cls: type[AsyncHttpUser]) -> TCPConnector:
     """What all users of a class use that have no connections of their own."""
     if (known := _connectors.get(cls)) is None:
-        if cls.connections == "shared":
-            known = TCPConnector(limit=cls.connection_limit, http2=cls.http2)
-        else:
-            known = TCPConnector(limit=0, force_close=True, http2=cls.http2)
+        closes = cls.connections == "close"
+        known = TCPConnector(
+            limit=0 if closes else cls.connection_limit,
+            force_close=closes,
+            http2=cls.http2,
+            local_addr=cls.source_addresses or None,
+        )
         _connectors[cls] = known
     return known

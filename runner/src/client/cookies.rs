@@ -43,6 +43,25 @@ pub(super) fn keep(session: SessionId, target: &Target, pairs: &[(String, String
     }
 }
 
+/// Keeps what a jar of the scenario's own holds, or keeps no cookie at all where that is a dummy.
+/// Cookies of no host are `base`'s.
+pub(super) fn take_over(session: SessionId, base: Option<&Target>, jar: &Bound<'_, PyAny>) -> PyResult<()> {
+    let py = jar.py();
+    let held = imported!(py, "aiotest.client", "_cookies_of_jar")?.call1((jar,))?;
+    let Some(held) = held.extract::<Option<Vec<(String, String)>>>()? else {
+        engine().lock().keep_no_cookies(session);
+        return Ok(());
+    };
+    let mut reactor = engine().lock();
+    for (url, cookie) in held {
+        let own = Target::parse(&url).ok();
+        if let Some(target) = own.as_ref().or(base) {
+            reactor.set_cookie(session, target, &cookie);
+        }
+    }
+    Ok(())
+}
+
 #[pymethods]
 impl CookieJar {
     /// Keeps `cookies` as if `response_url` (unless given, the session's `base_url`) had set them.

@@ -120,7 +120,7 @@ const fn family(kind: FailureKind) -> &'static str {
     match kind {
         Kind::NameNotFound | Kind::ResolverFailed | Kind::ProxyNotFound => "name_not_found",
         Kind::Refused => "refused",
-        Kind::Unreachable | Kind::OutOfPorts => "unreachable",
+        Kind::Unreachable | Kind::OutOfPorts | Kind::SourceUnavailable => "unreachable",
         Kind::OutOfFiles => "out_of_files",
         Kind::OutOfMemory => "out_of_memory",
         Kind::ConnectTimeout => "connect_timeout",

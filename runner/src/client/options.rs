@@ -12,7 +12,7 @@ use super::timeout;
 use super::upload::Streamed;
 use super::way::Way;
 use crate::reactor::Http2;
-use crate::reactor::request::{HeaderBlock, Timeouts};
+use crate::reactor::request::{HeaderBlock, Timeouts, Version};
 
 /// How many redirects a call follows unless it says otherwise.
 const MAX_REDIRECTS: u32 = 10;
@@ -35,6 +35,8 @@ pub(super) struct Options<'py> {
     allow_redirects: Option<bool>,
     max_redirects: Option<u32>,
     pub(super) raise_for_status: Option<bool>,
+    pub(super) expect100: bool,
+    pub(super) read_ahead: Option<usize>,
     /// `None`: as the session's.
     pub(super) way: Option<Box<Way<'py>>>,
 }
@@ -100,6 +102,11 @@ impl<'py> Options<'py> {
                     value.extract().map_err(|_| wrong(keyword, "a whole number, 0 or more", &value))?;
                 self.max_redirects = Some(most);
             }
+            "expect100" => self.expect100 = value.is_truthy()?,
+            "read_bufsize" => {
+                let size = value.extract().map_err(|_| wrong(keyword, "a number of bytes", &value))?;
+                self.read_ahead = Some(size);
+            }
             "raise_for_status" => self.raise_for_status = Some(value.is_truthy()?),
             "ssl" => self.way().ssl = Some(value),
             "verify_ssl" => self.way().verify_ssl = Some(value),
@@ -138,6 +145,19 @@ impl<'py> Options<'py> {
     }
 }
 
+/// The version of HTTP/1 that requests name: a pair, as aiohttp's `HttpVersion10` and `HttpVersion11` are.
+pub(super) fn version(given: Option<&Bound<'_, PyAny>>) -> PyResult<Version> {
+    let Some(given) = given.filter(|given| !given.is_none()) else { return Ok(Version::Http11) };
+    match given.extract::<(u8, u8)>() {
+        Ok((1, 0)) => Ok(Version::Http10),
+        Ok((1, 1)) => Ok(Version::Http11),
+        _ => Err(PyValueError::new_err(format!(
+            "version must be HttpVersion10 or HttpVersion11, not {} (for HTTP/2 there is http2)",
+            given.repr()?
+        ))),
+    }
+}
+
 /// Names of headers.
 pub(super) fn names(given: &Bound<'_, PyAny>) -> PyResult<Vec<String>> {
     let wrong =
@@ -155,7 +175,7 @@ fn wrong(keyword: &str, what: &str, value: &Bound<'_, PyAny>) -> PyErr {
 }
 
 fn known(keyword: &str) -> PyResult<()> {
-    const KNOWN: [&str; 19] = [
+    const KNOWN: [&str; 21] = [
         "name",
         "params",
         "data",
@@ -170,6 +190,8 @@ fn known(keyword: &str) -> PyResult<()> {
         "allow_redirects",
         "max_redirects",
         "raise_for_status",
+        "expect100",
+        "read_bufsize",
         "ssl",
         "verify_ssl",
         "proxy",

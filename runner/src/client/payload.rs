@@ -66,6 +66,17 @@ impl Payload {
         self
     }
 
+    /// What is said of a body that follows once the server has asked for it, and the body.
+    pub(super) fn expecting(mut self, py: Python<'_>) -> PyResult<(Self, Py<PyAny>)> {
+        let body = std::mem::take(&mut self.body);
+        if !self.further.iter().any(|(name, _)| *name == "Transfer-Encoding") {
+            self.further.push(("Content-Length", Cow::Owned(body.len().to_string())));
+        }
+        self.further.push(("Expect", Cow::Borrowed("100-continue")));
+        let pieces = imported!(py, "aiotest.uploads", "whole")?.call1((PyBytes::new(py, &body),))?;
+        Ok((self, pieces.unbind()))
+    }
+
     /// The body compressed, unless there is none.
     pub(super) fn compressed(mut self, compress: Compress) -> PyResult<Self> {
         if self.body.is_empty() {

@@ -21,10 +21,11 @@ use super::scope::{Scope, UserScope};
 use super::step::Step;
 use super::target::Targets;
 use super::timeout::{self, ClientTimeout};
+use super::upload::Streamed;
 use super::way::Usual;
 use super::{driver, errors, intended, login, notify};
 use crate::reactor::engine::engine;
-use crate::reactor::request::{HeaderBlock, Request, Timeouts};
+use crate::reactor::request::{HeaderBlock, Request, Timeouts, Version};
 use crate::reactor::{Leave, SessionId};
 
 /// Bytes of a body that are read ahead of the scenario.
@@ -44,6 +45,8 @@ pub(super) struct ClientSession {
     headers: Option<Py<PyAny>>,
     /// The scenario has `headers`, and may change them at any time.
     headers_given_away: bool,
+    /// Of HTTP/1, that requests name.
+    version_line: Version,
     /// The version of `headers` that `block` was made of.
     version: u64,
     block: Arc<HeaderBlock>,
@@ -103,6 +106,14 @@ impl ClientSession {
             // As aiohttp's: servers may ask for a type where they expect a body.
             (None, None) => matches!(&*method.name, "POST" | "PUT" | "PATCH").then(payload::none),
         };
+        // The body that waits for the server's word follows as one that is streamed does.
+        let (payload, streamed) = match (payload, streamed) {
+            (Some(payload), None) if options.expect100 && !payload.body.is_empty() => {
+                let (payload, pieces) = payload.expecting(py)?;
+                (Some(payload), Some(Streamed { pieces, chunked: false }))
+            }
+            (payload, streamed) => (payload, streamed),
+        };
         let request = Request {
             session: session.id,
             method: Arc::clone(&method.name),
@@ -113,10 +124,12 @@ impl ClientSession {
             body: payload.map(|payload| payload.body).unwrap_or_default(),
             redirects: options.redirects(method.follows),
             timeouts: options.timeouts.unwrap_or(session.timeouts),
-            read_ahead: session.read_ahead,
+            read_ahead: options.read_ahead.unwrap_or(session.read_ahead),
             route,
             late: intended::lateness(py)?,
             upload: streamed.is_some(),
+            expects_continue: options.expect100 && streamed.is_some(),
+            version: session.version_line,
             upgrade,
         };
         let manner = Manner {
@@ -307,7 +320,8 @@ impl ClientSession {
     #[new]
     #[pyo3(signature = (base_url=None, *, connector=None, headers=None, cookies=None, auth=None, json_serialize=None,
         raise_for_status=false, timeout=None, read_bufsize=None, auto_decompress=true, skip_auto_headers=None,
-        proxy=None, proxy_auth=None, trust_env=false, http2=None, **others))]
+        proxy=None, proxy_auth=None, trust_env=false, http2=None, version=None, cookie_jar=None,
+        connector_owner=None, **others))]
     #[expect(clippy::too_many_arguments, reason = "the keywords of aiohttp's ClientSession")]
     fn new(
         py: Python<'_>,
@@ -326,6 +340,9 @@ impl ClientSession {
         proxy_auth: Option<&Bound<'_, PyAny>>,
         trust_env: bool,
         http2: Option<&Bound<'_, PyAny>>,
+        version: Option<&Bound<'_, PyAny>>,
+        cookie_jar: Option<&Bound<'_, PyAny>>,
+        connector_owner: Option<&Bound<'_, PyAny>>,
         others: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Self> {
         if let Some((keyword, _)) = others.and_then(|others| others.iter().next()) {
@@ -359,6 +376,9 @@ impl ClientSession {
             }
             None => imported!(py, "json", "dumps")?.clone().unbind(),
         };
+        // Closing a session never closes a connector that it was given, whatever is said of it.
+        let _ = connector_owner;
+        let version_line = options::version(version)?;
         let tls = connector.as_ref().and_then(|connector| connector.get().tls());
         let usual = Usual::of_session(py, tls, proxy, proxy_auth, trust_env)?;
         let scope = current_scope(py)?;
@@ -369,6 +389,9 @@ impl ClientSession {
             reactor.speak_http2(id, how);
         }
         drop(reactor);
+        if let Some(jar) = cookie_jar.filter(|jar| !jar.is_none()) {
+            cookies::take_over(id, targets.base(), jar)?;
+        }
         if let Some(target) = targets.base() {
             cookies::keep(id, target, &pairs);
         }
@@ -380,6 +403,7 @@ impl ClientSession {
             scope,
             connector,
             headers_given_away: false,
+            version_line,
             version: 0,
             block: match headers {
                 Some(_) => Arc::default(),

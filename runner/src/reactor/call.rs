@@ -11,7 +11,7 @@ use super::http1::Body;
 use super::http2::Stream;
 use super::pool::Queued;
 use super::proxy::Proxy;
-use super::request::{Request, Target};
+use super::request::{Request, Target, Version};
 use super::response::{self, Head};
 use super::{Abort, ConnectionId, Record, Verdict, Wake};
 
@@ -184,7 +184,10 @@ impl Call {
     /// Whether the present hop cannot go over HTTP/2: the connection is to become something else, its body is streamed, or a
     /// proxy stands before a server without TLS.
     pub(super) fn needs_http1(&self) -> bool {
-        self.request.upgrade || self.request.upload || (!self.target.authority.tls && self.proxy().is_some())
+        self.request.upgrade
+            || self.request.upload
+            || self.request.version == Version::Http10
+            || (!self.target.authority.tls && self.proxy().is_some())
     }
 
     /// When this call fails unless something happens before, and as what.

@@ -59,7 +59,12 @@ pub(super) struct Connecting {
 }
 
 /// Begins a handshake with `address`; the socket becomes writable at its end.
-pub(super) fn connect(address: SocketAddr, ports: &mut Ports) -> Result<OwnedFd, Failure> {
+/// `source`: from that address of this machine.
+pub(super) fn connect(
+    address: SocketAddr,
+    source: Option<SocketAddr>,
+    ports: &mut Ports,
+) -> Result<OwnedFd, Failure> {
     let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
     let socket = net::socket_with(family, SocketType::STREAM, flags, Some(ipproto::TCP))
@@ -67,7 +72,14 @@ pub(super) fn connect(address: SocketAddr, ports: &mut Ports) -> Result<OwnedFd,
     // A request is one write; without this its last segment may wait for an acknowledgement.
     sockopt::set_tcp_nodelay(&socket, true).map_err(|errno| connect_failure(errno, address))?;
     stamps::ask(&socket);
-    match ports.connect(&socket, &address) {
+    let begun = match source {
+        None => ports.connect(&socket, &address),
+        Some(source) => {
+            net::bind(&socket, &source).map_err(|errno| source_failure(errno, source))?;
+            net::connect(&socket, &address)
+        }
+    };
+    match begun {
         Ok(()) | Err(Errno::INPROGRESS) => Ok(socket),
         Err(errno) => Err(connect_failure(errno, address)),
     }
@@ -82,6 +94,15 @@ pub(super) fn connect_failure(errno: Errno, address: SocketAddr) -> Failure {
         errno => own_fault(errno).unwrap_or(FailureKind::Unreachable),
     };
     Failure::with(kind, format!("failed to connect to {address}: {}", describe(errno)))
+}
+
+/// What an error while a socket is given its source address means.
+fn source_failure(errno: Errno, source: SocketAddr) -> Failure {
+    let kind = match errno {
+        Errno::ADDRINUSE => FailureKind::OutOfPorts,
+        _ => FailureKind::SourceUnavailable,
+    };
+    Failure::with(kind, format!("{source}: {}", describe(errno)))
 }
 
 /// What an error on an open connection means.

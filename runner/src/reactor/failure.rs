@@ -115,6 +115,8 @@ pub enum FailureKind {
     OutOfFiles,
     /// This machine's own fault: no local ports left.
     OutOfPorts,
+    /// This machine's own fault: it has no such source address.
+    SourceUnavailable,
     /// This machine's own fault: no memory left for sockets.
     OutOfMemory,
     /// This machine's own fault: its resolver does not answer.
@@ -126,7 +128,7 @@ pub enum FailureKind {
 impl FailureKind {
     /// Every kind, in the order in which they are declared.
     #[cfg(test)]
-    pub(crate) const ALL: [Self; 55] = [
+    pub(crate) const ALL: [Self; 56] = [
         Self::NameNotFound,
         Self::Refused,
         Self::Unreachable,
@@ -179,6 +181,7 @@ impl FailureKind {
         Self::RedirectInvalid,
         Self::OutOfFiles,
         Self::OutOfPorts,
+        Self::SourceUnavailable,
         Self::OutOfMemory,
         Self::ResolverFailed,
         Self::TlsUnavailable,
@@ -239,6 +242,7 @@ impl FailureKind {
             Self::RedirectInvalid => "redirect to no usable URL",
             Self::OutOfFiles => "generator: no open files left",
             Self::OutOfPorts => "generator: no local ports left",
+            Self::SourceUnavailable => "generator: source address of no interface",
             Self::OutOfMemory => "generator: no memory left for sockets",
             Self::ResolverFailed => "generator: resolver does not answer",
             Self::TlsUnavailable => "generator: TLS cannot be set up",
@@ -251,6 +255,7 @@ impl FailureKind {
             self,
             Self::OutOfFiles
                 | Self::OutOfPorts
+                | Self::SourceUnavailable
                 | Self::OutOfMemory
                 | Self::ResolverFailed
                 | Self::TlsUnavailable

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 
 use super::failure::{Failure, FailureKind};
-use super::request::{Request, Target};
+use super::request::{Request, Target, Version};
 use super::response::{Head, HeaderSpan};
 
 /// Longest head of a reply, in bytes.
@@ -55,7 +55,10 @@ pub(super) fn encode(out: &mut Vec<u8>, method: &str, target: &Target, request: 
         out.extend_from_slice(target.host_header.as_bytes());
     }
     out.extend_from_slice(target.path_and_query.as_bytes());
-    out.extend_from_slice(b" HTTP/1.1\r\n");
+    out.extend_from_slice(match request.version {
+        Version::Http11 => b" HTTP/1.1\r\n",
+        Version::Http10 => b" HTTP/1.0\r\n",
+    });
     if !request.headers.contains("host") {
         out.extend_from_slice(b"Host: ");
         out.extend_from_slice(target.host_header.as_bytes());

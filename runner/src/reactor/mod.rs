@@ -184,6 +184,7 @@ pub struct Reactor {
     /// Connections that a user has beyond its first to a host, with the time they became idle.
     surplus: std::collections::VecDeque<(Instant, ConnectionId)>,
     resolver: Resolver,
+    source_turn: usize,
     ports: Ports,
     deadlines: Deadlines,
     doubts: arrival::Doubts,
@@ -226,6 +227,7 @@ impl Reactor {
             rejoining: Vec::new(),
             surplus: std::collections::VecDeque::new(),
             resolver: Resolver::new(Arc::clone(&notify)),
+            source_turn: 0,
             ports: Ports::of_this_machine(),
             notify,
             deadlines: Deadlines::default(),
@@ -286,6 +288,13 @@ impl Reactor {
         let session = self.sessions.get(session);
         let pairs = session.into_iter().flat_map(|session| session.cookies(target));
         pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+    }
+
+    /// Has a session keep no cookie from now on.
+    pub fn keep_no_cookies(&mut self, session: SessionId) {
+        if let Some(session) = self.sessions.get_mut(session) {
+            session.keep_no_cookies();
+        }
     }
 
     /// Keeps a cookie given as a `Set-Cookie` value, as if `target` had sent it.

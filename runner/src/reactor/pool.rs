@@ -5,6 +5,7 @@
 //! has neither an idle connection nor room for another. Start at [`Reactor::serve_waiting`].
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -23,6 +24,8 @@ pub(super) struct Pool {
     pub(super) idle: Vec<ConnectionId>,
     /// A connector's: any number of sessions use it.
     pub(super) shared: Option<Box<Shared>>,
+    /// Addresses of this machine that its connections come from in turn; none: as the system chooses.
+    pub(super) sources: Vec<SocketAddr>,
     /// Connections that speak HTTP/2, where that is asked for.
     pub(super) http2: Option<Box<Multiplexed>>,
 }
@@ -88,7 +91,32 @@ impl Reactor {
         let limit = if limit == 0 { usize::MAX } else { limit };
         let waiting = BTreeMap::new();
         let shared = Shared { limit, force_close, open: 0, waiting, next_ticket: 0, freed: false };
-        self.pools.insert(Pool { idle: Vec::new(), shared: Some(Box::new(shared)), http2: None })
+        self.pools.insert(Pool {
+            idle: Vec::new(),
+            shared: Some(Box::new(shared)),
+            sources: Vec::new(),
+            http2: None,
+        })
+    }
+
+    /// Has a pool's connections come from these addresses of this machine in turn.
+    pub fn use_sources(&mut self, pool: PoolId, sources: Vec<SocketAddr>) {
+        if let Some(pool) = self.pools.get_mut(pool) {
+            pool.sources = sources;
+        }
+    }
+
+    /// Where the next connection of a pool to `address` comes from. The turn is the process's: users with pools of their own
+    /// don't all begin with the first.
+    pub(super) fn next_source(&mut self, pool: PoolId, address: SocketAddr) -> Option<SocketAddr> {
+        let sources = &self.pools.get(pool)?.sources;
+        let alike = |source: &&SocketAddr| source.is_ipv4() == address.is_ipv4();
+        let count = sources.iter().filter(alike).count();
+        if count == 0 {
+            return None;
+        }
+        self.source_turn = self.source_turn.wrapping_add(1);
+        sources.iter().filter(alike).nth(self.source_turn % count).copied()
     }
 
     /// Closes a pool's idle connections; calls that wait for one are aborted as cancelled. Those in use are closed when their

@@ -247,6 +247,10 @@ impl Reactor {
                 }
                 100..200 => {
                     call.exchange.interim += 1;
+                    if call.request.expects_continue {
+                        // Which of them it is makes no difference: the server wants to hear more.
+                        self.drained(id);
+                    }
                     continue;
                 }
                 _ => {}

@@ -225,6 +225,16 @@ fn is_named(line: &[u8], name: &str) -> bool {
         && line[..name.len()].eq_ignore_ascii_case(name.as_bytes())
 }
 
+/// The version that a request names; over HTTP/2 none is named.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Version {
+    /// For servers that are to be treated as old ones.
+    Http10,
+    /// As usual.
+    #[default]
+    Http11,
+}
+
 /// How long a call may take; `None` is for ever.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Timeouts {
@@ -274,6 +284,10 @@ pub struct Request {
     pub late: Option<Duration>,
     /// The body is not in `body`: it follows piece by piece, by `say`. The headers tell how it is framed.
     pub upload: bool,
+    /// It follows once the server says 100, and not at all if that replies something else before.
+    pub expects_continue: bool,
+    /// As it stands in the request line.
+    pub version: Version,
     /// A reply of 101 is what is asked for: from then on the connection is the scenario's. See `upgrade`.
     pub upgrade: bool,
 }

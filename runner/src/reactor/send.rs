@@ -99,7 +99,8 @@ impl Reactor {
         }
         let mut last = Failure::with(FailureKind::NameNotFound, "the name has no address");
         while let Some(address) = addresses.pop_front() {
-            let socket = match connection::connect(address, &mut self.ports) {
+            let source = self.next_source(pool, address);
+            let socket = match connection::connect(address, source, &mut self.ports) {
                 Ok(socket) => socket,
                 Err(failure) => {
                     last = failure;
@@ -303,8 +304,10 @@ impl Reactor {
 
     /// The socket has taken all there was; of a body that is streamed more may come.
     pub(super) fn all_is_out(&mut self, id: CallId) {
-        if self.calls.get(id).is_some_and(|call| call.uploading) {
-            self.drained(id);
+        if let Some(call) = self.calls.get(id).filter(|call| call.uploading) {
+            if !call.request.expects_continue || 0 < call.exchange.interim {
+                self.drained(id);
+            }
         } else {
             self.mark_written(id);
         }

@@ -18,6 +18,7 @@ pub(super) struct Session {
     pub(super) calls: Vec<CallId>,
     /// Made at the first cookie: most users never have one.
     jar: Option<Box<Jar>>,
+    keeps_no_cookies: bool,
     /// With the memory of its own TLS sessions; made at the first https call.
     pub(super) tls: Option<Arc<rustls::ClientConfig>>,
     /// The same for the ways of TLS that it uses beside the usual one, the last made last. Each has a memory of its own.
@@ -26,7 +27,7 @@ pub(super) struct Session {
 
 impl Session {
     pub(super) fn of(pool: PoolId) -> Self {
-        Self { pool, calls: Vec::new(), jar: None, tls: None, other_tls: Vec::new() }
+        Self { pool, calls: Vec::new(), jar: None, keeps_no_cookies: false, tls: None, other_tls: Vec::new() }
     }
 
     /// How it speaks TLS by `settings`. Of those that it used first the memory may be lost.
@@ -40,6 +41,11 @@ impl Session {
         let config = tickets::for_user(&settings.config);
         self.other_tls.push((Arc::clone(settings), Arc::clone(&config)));
         config
+    }
+
+    /// Whatever a server sets is ignored from now on.
+    pub(super) fn keep_no_cookies(&mut self) {
+        self.keeps_no_cookies = true;
     }
 
     /// The `Cookie` header for `target`: the jar's and then the call's own. `None`: no header.
@@ -63,7 +69,9 @@ impl Session {
 
     /// Keeps a `Set-Cookie` value that came from `target`.
     pub(super) fn set_cookie(&mut self, target: &Target, value: &str) {
-        self.jar.get_or_insert_with(Box::default).set(target, value);
+        if !self.keeps_no_cookies {
+            self.jar.get_or_insert_with(Box::default).set(target, value);
+        }
     }
 }
 

@@ -23,7 +23,7 @@ use rustix::time::Timespec;
 
 use super::engine::Engine;
 use super::failure::FailureKind;
-use super::request::{HeaderBlock, Request, Target, Timeouts};
+use super::request::{HeaderBlock, Request, Target, Timeouts, Version};
 use super::{Abort, CallId, Leave, SessionId, Verdict, Wake};
 
 /// A reactor with one session, driven by hand.
@@ -54,6 +54,8 @@ impl Bench {
             read_ahead: 64 * 1024,
             late: None,
             upload: false,
+            expects_continue: false,
+            version: Version::Http11,
             upgrade: false,
         }
     }

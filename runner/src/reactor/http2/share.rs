@@ -11,6 +11,7 @@ use aiotest_core::stats::Phase;
 
 use super::Session;
 use crate::reactor::failure::{Failure, FailureKind};
+use crate::reactor::pool::Pool;
 use crate::reactor::request::Authority;
 use crate::reactor::route::Route;
 use crate::reactor::{CallId, ConnectionId, PoolId, Reactor, session};
@@ -102,7 +103,8 @@ impl Reactor {
 
     /// Whether the next call of a queue can go out on a connection that others use, too.
     pub(in crate::reactor) fn has_room_for(&self, pool: PoolId, id: CallId) -> bool {
-        self.offers_http2(pool)
+        let shares = |pool: &Pool| pool.http2.is_some() && !pool.has_new_connections_only();
+        self.pools.get(pool).is_some_and(shares)
             && self.calls.get(id).is_some_and(|call| {
                 let route = call.request.route.as_ref();
                 !call.needs_http1() && self.with_room(pool, &call.target.authority, route).is_some()

@@ -300,9 +300,9 @@ class ClientSession:
             to http servers without asking, too: calls to one server then share a connection, up to the number
             that the server allows at a time (256 at most), and a call that comes while that is being opened
             waits for it, in the phase `queue`; WebSockets and streamed bodies go over HTTP/1.1 all the same.
-            `version`, aiohttp's `HttpVersion10` to name an older HTTP/1; `cookie_jar`, one of aiohttp's, whose
-            cookies are taken over, or its `DummyCookieJar`, to keep none; `connector_owner` has no effect: a
-            connector that is given is never closed.
+            `version`, aiohttp's `HttpVersion10` to name an older HTTP/1; `cookie_jar`, one of aiohttp's,
+            whose cookies are taken over, or its `DummyCookieJar`, to keep none; `connector_owner` has no
+            effect: a connector that is given is never closed.
             A user and password in `base_url` are those of every relative URL.
         Raises: `InvalidURL` for a base URL that is not absolute; `TypeError` naming an argument that is
             unknown or has a wrong type; `ValueError` for an `http2` that is none of its values, or given

@@ -127,7 +127,12 @@ const fn family(kind: FailureKind) -> &'static str {
         Kind::ReadTimeout => "read_timeout",
         Kind::TotalTimeout => "total_timeout",
         Kind::ResetBeforeReply | Kind::ResetInReply => "reset",
-        Kind::ClosedBeforeReply | Kind::ClosedInReply | Kind::ProxyClosed => "closed",
+        Kind::ClosedBeforeReply
+        | Kind::ProxyClosed
+        | Kind::ClosedInReply
+        | Kind::StreamReset
+        | Kind::StreamRefused
+        | Kind::ConnectionEnded => "closed",
         Kind::NoHttp
         | Kind::HeaderMalformed
         | Kind::HeadTooLong
@@ -136,7 +141,10 @@ const fn family(kind: FailureKind) -> &'static str {
         | Kind::CodingUnknown
         | Kind::ProtocolSwitched
         | Kind::TooManyInterim
-        | Kind::ProxyNoHttp => "no_http",
+        | Kind::ProxyNoHttp
+        | Kind::Http2NotSpoken
+        | Kind::Http2Broken
+        | Kind::Http2Unsendable => "no_http",
         // Of the body, so that there is a head, and a payload error whatever the family.
         Kind::ChunkSizeInvalid
         | Kind::ChunkLineTooLong
@@ -159,8 +167,6 @@ const fn family(kind: FailureKind) -> &'static str {
         Kind::TlsOtherFingerprint => "fingerprint",
         Kind::ProxyUnreachable => "proxy_unreachable",
         Kind::ProxyAuthorization | Kind::ProxyRefused => "proxy_refused",
-        Kind::Http2NotSpoken | Kind::Http2Broken | Kind::Http2Unsendable => "no_http",
-        Kind::StreamReset | Kind::StreamRefused | Kind::ConnectionEnded => "closed",
         Kind::TooManyRedirects | Kind::RedirectInvalid => "redirects",
     }
 }

@@ -50,6 +50,7 @@ const FRAME_HEAD: usize = 9;
 const SETTINGS: u8 = 4;
 
 /// The state of a connection that speaks HTTP/2.
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own; no two make one state")]
 pub(super) struct Session {
     requests: SendRequest<Bytes>,
     frames: client::Connection<SharedWire, Bytes>,

@@ -238,12 +238,11 @@ impl Reactor {
             let Some(call) = self.calls.get_mut(id).filter(|call| call.ended.is_none()) else { continue };
             let Some(since) = call.exchange.joined.take() else { continue };
             call.phases.add(Phase::Queue, now - since);
-            match failure {
-                Some(failure) => self.fail(id, failure, now),
-                None => {
-                    self.go_on(id, pool, false, now);
-                    self.arm(id);
-                }
+            if let Some(failure) = failure {
+                self.fail(id, failure, now);
+            } else {
+                self.go_on(id, pool, false, now);
+                self.arm(id);
             }
         }
     }

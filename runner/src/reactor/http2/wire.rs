@@ -79,7 +79,7 @@ impl Wire {
 
     /// The next mark that the socket has taken.
     pub(super) fn next_mark(&mut self) -> Option<Mark> {
-        self.marks.pop_front_if(|mark| mark.at <= self.taken)
+        self.marks.front().is_some_and(|mark| mark.at <= self.taken).then(|| self.marks.pop_front()).flatten()
     }
 
     fn write(&mut self, data: &[u8]) {

@@ -10,6 +10,7 @@ use std::time::Instant;
 use aiotest_core::stats::Phase;
 
 use super::Session;
+use crate::reactor::call::Call;
 use crate::reactor::failure::{Failure, FailureKind};
 use crate::reactor::pool::Pool;
 use crate::reactor::request::Authority;
@@ -159,7 +160,7 @@ impl Reactor {
     /// Whether a connection was opened for a call that cannot go over HTTP/2.
     fn is_for_http1(&self, on: ConnectionId) -> bool {
         let call = self.connections.get(on).and_then(|connection| self.calls.get(connection.call?));
-        call.is_some_and(|call| call.needs_http1())
+        call.is_some_and(Call::needs_http1)
     }
 
     /// A connection is open: it is known by now whether it speaks HTTP/2.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -223,3 +224,89 @@ def test_it_reaches_the_statistics_with_its_lateness() -> None:
     (row,) = json.loads(_native.take_statistics_json())["rows"]
     assert (row["requests"], row["failures"], row["aborted"], row["errors"]) == (2, 1, 1, {"broken": 1})
     assert row["since_intended"]["min"] >= 1_000_000
+
+
+def test_parallel_blocks_of_a_user_end_with_the_load_and_no_other_begins() -> None:
+    class TestParallel(User):
+        begun = 0
+
+        async def start(self) -> None:
+            await asyncio.gather(*(self.repeat(0.02 + number / 300) for number in range(5)))
+
+        async def repeat(self, seconds: float) -> None:
+            while True:
+                async with measure("it"):
+                    type(self).begun += 1
+                    await asyncio.sleep(seconds)
+
+        async def test_it(self) -> None: ...
+
+    async def story() -> None:
+        async with hosted(TestParallel, real=True) as it:
+            it.native.do(("start", 0, 1))
+            await until(lambda: TestParallel.begun > 20)
+            begun = TestParallel.begun
+            it.native.do(("drain", 60.0))
+            await it.native.until(lambda: it.native.live == {0: 0})
+            assert TestParallel.begun == begun
+            assert counted(it.recorded) == [("call", "it", 0, None, False)] * begun
+
+    in_loop(story)
+
+
+def test_one_that_the_scenario_cancels_while_its_user_is_to_go_is_a_failure() -> None:
+    class TestPatient(User):
+        wait_time = 0.001
+        inside = False
+
+        async def test_it(self) -> None:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(0.3), measure("it"):
+                    type(self).inside = True
+                    await asyncio.sleep(60)
+
+    async def story() -> None:
+        async with hosted(TestPatient, real=True) as it:
+            it.native.do(("start", 0, 1))
+            await until(lambda: TestPatient.inside)
+            it.native.do(("retire", 0, 1))
+            await it.native.until(lambda: it.native.live == {0: 0})
+            assert counted(it.recorded) == [("call", "it", 0, "Cancelled", False)]
+
+    in_loop(story)
+
+
+def test_one_whose_exception_the_stop_brought_about_is_aborted() -> None:
+    class TestLibrary(User):
+        wait_time = 0.001
+        inside = False
+
+        async def test_it(self) -> None:
+            async with measure("it"):
+                type(self).inside = True
+                try:
+                    await asyncio.sleep(60)
+                except asyncio.CancelledError:
+                    raise ConnectionError("the connection is broken now") from None
+
+    async def story() -> None:
+        async with hosted(TestLibrary, real=True) as it:
+            it.native.do(("start", 0, 1))
+            await until(lambda: TestLibrary.inside)
+            it.native.do(("drain", 0.05))
+            await it.native.until(lambda: it.native.live == {0: 0})
+            assert counted(it.recorded) == [("call", "it", 0, None, True)]
+            assert it.native.of("user_error") == []
+
+    in_loop(story)
+
+
+def test_a_block_is_entered_once() -> None:
+    async def twice() -> None:
+        it = measure("it")
+        for _ in range(2):
+            async with it:
+                pass
+
+    with pytest.raises(RuntimeError, match="call measure"):
+        asyncio.run(twice())

@@ -67,7 +67,9 @@ class Life:
     __slots__ = (
         "__weakref__",
         "_blocks",
+        "_cuts",
         "_recorded",
+        "_reopened",
         "_room",
         "_tasks",
         "class_index",
@@ -95,6 +97,8 @@ class Life:
         self._tasks: list[weakref.ref[asyncio.Future[Any]]] | None = None
         self._room = 0
         self._blocks = 0
+        self._cuts = 0
+        self._reopened = False
         self._recorded: asyncio.Event | None = None
 
     # === beginning ===
@@ -121,16 +125,22 @@ class Life:
             self._tasks, self._room = known, 2 * len(known) + 8
         self._tasks.append(weakref.ref(task))
 
-    def begin_block(self) -> None:
-        """A `measure` block of the user's begins, which is waited for as a call is. Raises: `CancelledError`
-        where no new call starts.
+    def begin_block(self) -> int:
+        """A `measure` block of the user's begins, which is waited for as a call is. Returns what it ends
+        with. Raises: `CancelledError` where no new call starts.
         """
-        stopping = self.phase is Phase.STOPPING and self.may_call
-        if self.retired and not stopping:
+        if self.retired and not self._reopened:
             raise asyncio.CancelledError("the user is being stopped: no new call starts")
         self._blocks += 1
+        return self._cuts
 
-    def end_block(self) -> None:
+    def was_cut(self, begun: int) -> bool:
+        """Whether the stop has cut off what was open when a block began."""
+        return self._cuts != begun
+
+    def end_block(self, begun: int) -> None:
+        if self.was_cut(begun):
+            return
         self._blocks -= 1
         if self.retired and not self._is_inside_a_call():
             self._calls_recorded()
@@ -167,6 +177,8 @@ class Life:
         self.retired = True
         self.may_call = self.may_call and may_call
         self.scope.abort()
+        self._cuts += 1
+        self._blocks = 0
         if self._recorded is not None:
             self._recorded.set()
         self._cancel()
@@ -229,6 +241,7 @@ class Life:
     async def _say_goodbye(self, user: User) -> None:
         if self.retired and self.may_call:
             self.scope.reopen()
+            self._reopened = True
         try:
             await user.on_stop()
         except asyncio.CancelledError:

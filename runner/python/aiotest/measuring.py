@@ -7,7 +7,6 @@ HTTP call.
 
 from __future__ import annotations
 
-import asyncio
 import math
 from time import perf_counter
 from types import TracebackType
@@ -58,18 +57,23 @@ class measure:
         """Bytes that came; for the block to set."""
         self._failure: str | None = None
         self._life: Life | None = None
-        self._begun = 0.0
+        self._begun = 0
+        self._started: float | None = None
 
     def failure(self, error: BaseException | str) -> None:
         """The block counts as failed, with this text, however it ends."""
         self._failure = text_of(error) if isinstance(error, BaseException) else error
 
     async def __aenter__(self) -> Self:
-        """Raises: `CancelledError` where no new call starts, as the user is being stopped."""
+        """Raises: `CancelledError` where no new call starts, as the user is being stopped; `RuntimeError` the
+        second time.
+        """
+        if self._started is not None:
+            raise RuntimeError("a block is measured once: call measure() for each operation")
         self._life = current_life.get()
         if self._life is not None:
-            self._life.begin_block()
-        self._begun = perf_counter()
+            self._begun = self._life.begin_block()
+        self._started = perf_counter()
         return self
 
     async def __aexit__(
@@ -78,15 +82,19 @@ class measure:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        seconds = perf_counter() - self._begun
+        assert self._started is not None
+        seconds = perf_counter() - self._started
         try:
-            if error is None or isinstance(error, Exception):
+            if (error is None or isinstance(error, Exception)) and not self._was_cut():
                 await self._left(seconds, error)
             else:
                 self._cut(seconds, error)
         finally:
             if self._life is not None:
-                self._life.end_block()
+                self._life.end_block(self._begun)
+
+    def _was_cut(self) -> bool:
+        return self._life is not None and self._life.was_cut(self._begun)
 
     async def _left(self, seconds: float, error: Exception | None) -> None:
         text = self._failure
@@ -96,9 +104,12 @@ class measure:
             error.__dict__["aiotest_recorded"] = True
         await events.stats_request.fire(**_told(self.name, self.method, seconds, self.length, text))
 
-    def _cut(self, seconds: float, error: BaseException) -> None:
+    def _cut(self, seconds: float, error: BaseException | None) -> None:
         """A task that is being cancelled waits for nothing: the handlers are told in a task of their own."""
-        stopped = isinstance(error, asyncio.CancelledError) and self._life is not None and self._life.retired
+        # Many a library makes an exception of its own of its cancellation.
+        stopped = self._was_cut()
+        if isinstance(error, Exception):
+            error.__dict__["aiotest_recorded"] = True
         text = None if stopped else self._failure or "Cancelled"
         told = _told(self.name, self.method, seconds, self.length, text)
         if events.stats_request.record is not None:

@@ -81,6 +81,14 @@ impl Resolver {
         Lookup::Pending
     }
 
+    /// No connection was opened to the address whose turn it was: the next one begins with it. Otherwise a call that has
+    /// to wait for its turn in a pool would take two of them, and the same addresses be passed over again and again.
+    pub(super) fn give_back(&mut self, host: &str, port: u16) {
+        if let Some(Entry::Known { turn, .. }) = self.entries.get_mut(&(host.to_owned(), port)) {
+            *turn = turn.saturating_sub(1);
+        }
+    }
+
     /// Forgets answers: those that no longer hold, or else all. False if that leaves no room.
     fn make_room(&mut self, now: Instant) -> bool {
         self.entries.retain(|_, entry| !matches!(entry, Entry::Known { until, .. } if *until <= now));

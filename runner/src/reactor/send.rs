@@ -89,13 +89,21 @@ impl Reactor {
         let (authority, pool) = (Arc::clone(&call.target.authority), self.pool_of(id));
         let route = call.request.route.clone();
         let fresh = 0 < call.retried;
+        let first =
+            call.proxy().map_or_else(|| Arc::clone(&authority), |proxy| Arc::new(proxy.authority.clone()));
         if self.join(id, pool, fresh, now) {
-            return;
+            return self.resolver.give_back(&first.host, first.port);
         }
         match self.room(pool, &authority, route.as_ref()) {
             Room::New => {}
-            Room::Idle(connection) => return self.send(id, connection, now),
-            Room::None => return self.queue(id, pool, now),
+            Room::Idle(connection) => {
+                self.resolver.give_back(&first.host, first.port);
+                return self.send(id, connection, now);
+            }
+            Room::None => {
+                self.resolver.give_back(&first.host, first.port);
+                return self.queue(id, pool, now);
+            }
         }
         let mut last = Failure::with(FailureKind::NameNotFound, "the name has no address");
         while let Some(address) = addresses.pop_front() {

@@ -14,8 +14,9 @@ use super::CallId;
 use super::failure::{Failure, FailureKind};
 use crate::ffi;
 
-/// How long an answer holds. The system's resolver does not tell a name's own time to live.
-const KEEP_ADDRESSES: Duration = Duration::from_secs(30);
+/// How long an answer holds. The system's resolver does not tell a name's own time to live, so this is shorter than most:
+/// a Service whose pods change is followed.
+const KEEP_ADDRESSES: Duration = Duration::from_secs(5);
 /// How long a failure holds, so that ten thousand users do not ask ten thousand times at once.
 const KEEP_FAILURE: Duration = Duration::from_secs(1);
 const THREADS: usize = 4;

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -38,6 +39,9 @@ class Command:
     """One process of `aiotest`; killed at the end of the block, whatever happened in it."""
 
     def __init__(self, *argv: object, cwd: Path, token: str | None = None) -> None:
+        if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+            # As in a shell's background; a command would inherit it, and never hear of its Ctrl-C.
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         environment = {name: value for name, value in os.environ.items() if name != "AIOTEST_TOKEN"}
         if token is not None:
             environment["AIOTEST_TOKEN"] = token

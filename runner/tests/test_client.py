@@ -143,7 +143,7 @@ def test_headers_of_the_session_and_of_the_call() -> None:
     play(scenario)
 
 
-@pytest.mark.parametrize("keyword", ["expect100", "whatever"])
+@pytest.mark.parametrize("keyword", ["trace_request_ctx", "whatever"])
 def test_an_argument_that_is_not_built_is_named(keyword: str) -> None:
     async def scenario(server: Server, session: ClientSession) -> None:
         with pytest.raises(TypeError, match=f"takes no argument `{keyword}`"):

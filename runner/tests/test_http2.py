@@ -156,7 +156,8 @@ def test_beyond_what_the_server_allows_more_connections_are_opened_or_calls_wait
         async with ClientSession(server.url, connector=connector) as session:
             results = await asyncio.gather(*(get(session, "/echo") for _ in range(16)))
         assert [status for status, _ in results] == [200] * 16
-        assert (server.connections, server.most_at_once) == (1, 4)
+        assert server.connections == 1
+        assert 1 < server.most_at_once <= 4
         await connector.close()
 
     for scenario in [opened, queued]:
@@ -260,15 +261,12 @@ def test_a_call_that_is_cancelled_resets_its_stream_and_the_connection_lives_on(
 
     recorded = play(scenario)
     assert recorded.row("/hang")["sent"] == 5
-    assert (
-        recorded.row("/hang")["errors"]
-        == {
-            "Cancelled": 3,
-            "timeout: total time over": 1,
-            "timeout: no byte in time": 1,
-        }
-        or recorded.row("/hang")["errors"]["Cancelled"] == 2
-    )
+    assert recorded.row("/hang")["errors"] == {
+        "Cancelled": 2,
+        "TimeoutError": 1,
+        "timeout: total time over": 1,
+        "timeout: no byte in time": 1,
+    }
 
 
 def test_a_stream_that_the_server_resets_is_a_failure_of_its_own() -> None:

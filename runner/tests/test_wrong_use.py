@@ -32,7 +32,7 @@ WRONG_CALLS: dict[str, tuple[Callable[[Any], object], type[Exception], str]] = {
     "a body of a wrong type": (
         lambda s: s.post("/", data=7),
         TypeError,
-        "data must be bytes, str, a mapping or a sequence of pairs, a FormData, a file or an async generator; int is not",
+        "a FormData, a file or an async generator; int is not",
     ),
     "a field of a wrong type": (
         lambda s: s.post("/", data={"a": object()}),

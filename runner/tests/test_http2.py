@@ -292,6 +292,66 @@ def test_a_stream_that_the_server_resets_is_a_failure_of_its_own() -> None:
     assert recorded.total("sent") == recorded.total("requests") == 3
 
 
+@pytest.mark.parametrize("closes", [True, False])
+@pytest.mark.parametrize("goodbye", [None, 0, 11])
+@pytest.mark.parametrize("size", [40_000, 200_000])
+def test_a_reply_that_has_come_whole_is_whole_however_its_connection_ends(
+    goodbye: int | None, size: int, closes: bool
+) -> None:
+    """Also where it waits for the scenario, as more of it has come than is read ahead."""
+    gone = asyncio.Event()
+
+    async def reply_and_go(peer: Peer, stream: int, seen: Seen) -> None:
+        peer.h2.send_headers(stream, [(":status", "200"), ("content-length", str(size))])
+        await peer.send_body(stream, bytes(size))
+        if goodbye is not None:
+            peer.h2.close_connection(error_code=goodbye, last_stream_id=stream)
+        peer.flush()
+        await peer.writer.drain()
+        if closes:
+            peer.writer.close()
+        gone.set()
+
+    async def scenario(server: Server, session: ClientSession) -> None:
+        server.handlers["/whole"] = reply_and_go
+        await get(session)
+        for late in (0.0, 0.05):
+            gone.clear()
+            response = await session.get("/whole")
+            if late:
+                await gone.wait()
+                await asyncio.sleep(late)
+            assert len(await response.read()) == size
+            assert await get(session) == (200, b'{"ok": true}')
+        assert server.requests["/whole"] == 2
+
+    recorded = play(scenario)
+    assert recorded.errors() == {}
+    assert recorded.row("/whole")["sent"] == recorded.row("/whole")["requests"] == 2
+
+
+@pytest.mark.parametrize("named", [True, False], ids=["named in it", "above what it names"])
+def test_a_request_whose_reply_a_goodbye_cuts_off_was_sent(named: bool) -> None:
+    async def half(peer: Peer, stream: int, seen: Seen) -> None:
+        peer.h2.send_headers(stream, [(":status", "200"), ("content-length", "100")])
+        await peer.send_body(stream, bytes(50), end=False)
+        await asyncio.sleep(0.05)
+        peer.h2.close_connection(error_code=11, last_stream_id=stream if named else 0)
+        peer.flush()
+        await peer.writer.drain()
+        peer.writer.close()
+
+    async def scenario(server: Server, session: ClientSession) -> None:
+        server.handlers["/half"] = half
+        with pytest.raises(ClientPayloadError, match="connection closed in the reply"):
+            await get(session, "/half")
+        assert server.requests["/half"] == 1
+
+    recorded = play(scenario)
+    assert recorded.errors() == {"connection closed in the reply": 1}
+    assert (recorded.row("/half")["sent"], recorded.row("/half")["retried"]) == (1, 0)
+
+
 def test_what_the_server_has_not_processed_is_tried_once_more_whatever_its_method() -> None:
     async def refuse(peer: Peer, stream: int, seen: Seen) -> None:
         peer.h2.reset_stream(stream, h2.errors.ErrorCodes.REFUSED_STREAM)

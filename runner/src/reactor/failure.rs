@@ -276,7 +276,8 @@ impl FailureKind {
     pub(super) const fn in_reply(self) -> Self {
         match self {
             Self::ResetBeforeReply => Self::ResetInReply,
-            Self::ClosedBeforeReply => Self::ClosedInReply,
+            Self::ClosedBeforeReply | Self::ConnectionEnded => Self::ClosedInReply,
+            Self::StreamRefused => Self::StreamReset,
             other => other,
         }
     }

@@ -387,7 +387,7 @@ impl Reactor {
         self.fail(id, if of_connection { lost.unwrap_or(failure) } else { failure }, now);
     }
 
-    /// A connection is over: so are the calls on it.
+    /// A connection is over: so are the calls on it, but for those whose replies have come whole and wait for the scenario.
     fn end_connection(&mut self, on: ConnectionId, now: Instant) {
         let Some(http2) = self.connections.get_mut(on).and_then(|c| c.http2.as_mut()) else { return };
         http2.ending = true;
@@ -395,7 +395,9 @@ impl Reactor {
         let lost = http2.lost.get_or_insert_with(|| FailureKind::ClosedBeforeReply.into()).clone();
         for (id, _) in http2.calls.clone() {
             self.look(id, now);
-            if self.calls.get(id).is_some_and(|call| call.connection == Some(on)) {
+            let Some(call) = self.calls.get(id).filter(|call| call.connection == Some(on)) else { continue };
+            let stream = call.exchange.stream.as_ref();
+            if !stream.is_some_and(|stream| matches!(stream.ended, Some((Ok(()), _)))) {
                 self.fail(id, lost.clone(), now);
             }
         }

@@ -7,9 +7,10 @@ import json
 import ssl
 from collections.abc import Awaitable, Callable
 from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from aiotest import _native
+from listener import Listener
 
 Handler = Callable[["Seen", asyncio.StreamWriter], Awaitable[None]]
 Talk = Callable[["Seen", asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -32,11 +33,11 @@ def reply(status: str = "200 OK", body: bytes = b"", *, head: str = "", length: 
     return f"HTTP/1.1 {status}\r\nContent-Length: {size}\r\n{head}\r\n".encode() + body
 
 
-class Server:
+class Server(Listener):
     """`async with Server() as server:`; paths are looked up in `replies`, `talks` and `handlers`."""
 
     def __init__(self, tls: ssl.SSLContext | None = None) -> None:
-        self.tls = tls
+        super().__init__(tls)
         self.replies: dict[str, bytes] = {
             "/": reply(body=b'{"ok": true}', head="Content-Type: application/json\r\n")
         }
@@ -47,22 +48,12 @@ class Server:
         self.open = 0
         self.changed = asyncio.Condition()
         self._release = asyncio.Event()
-        self._tasks: set[asyncio.Task[None]] = set()
-
-    async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._connected, "127.0.0.1", 0, ssl=self.tls)
-        self.port: int = self._server.sockets[0].getsockname()[1]
-        self.url = f"{'https' if self.tls else 'http'}://127.0.0.1:{self.port}"
-        return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._release.set()
-        self._server.close()
-        for task in tuple(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await super().__aexit__(kind, error, trace)
 
     def release(self) -> None:
         """Let everything that hangs go on."""
@@ -85,12 +76,8 @@ class Server:
         await self._release.wait()
         writer.write(b"more")
 
-    def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.get_running_loop().create_task(self._serve(reader, writer))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Answer one request after the other."""
         self.connections += 1
         self.open += 1
         try:

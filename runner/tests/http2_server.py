@@ -11,8 +11,7 @@ import ssl
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import h2.config
 import h2.connection
@@ -20,6 +19,7 @@ import h2.errors
 import h2.events
 import h2.exceptions
 import h2.settings
+from listener import Listener
 
 Headers = list[tuple[str, str]]
 Reply = tuple[int, Headers, bytes]
@@ -172,11 +172,11 @@ class Peer:
         return sum(isinstance(event, kind) for event in self.events)
 
 
-class Server:
+class Server(Listener):
     """`async with Server() as server:`, in plain TCP or, with a context, TLS."""
 
     def __init__(self, context: ssl.SSLContext | None = None, settings: dict[Any, int] | None = None) -> None:
-        self.context = context
+        super().__init__(context)
         self.settings = settings or {}
         self.silent = False
         self.takes_bodies = True
@@ -187,22 +187,6 @@ class Server:
         self.seen: list[Seen] = []
         self.connections = self.open = self.most_at_once = 0
         self.changed = asyncio.Condition()
-        self._tasks: set[asyncio.Task[None]] = set()
-
-    async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._connected, "127.0.0.1", 0, ssl=self.context)
-        scheme = "https" if self.context else "http"
-        self.port: int = self._server.sockets[0].getsockname()[1]
-        self.url = f"{scheme}://127.0.0.1:{self.port}"
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._server.close()
-        for task in tuple(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def until(self, condition: Callable[[], bool]) -> None:
         """Wait until the condition holds."""
@@ -215,10 +199,8 @@ class Server:
         self.requests[seen.path.partition("?")[0]] += 1
         self.seen.append(seen)
 
-    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task
-        self._tasks.add(task)
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """In HTTP/2 if the client begins so, or else in HTTP/1.1."""
         self.connections += 1
         self.open += 1
         try:
@@ -233,7 +215,6 @@ class Server:
             pass
         finally:
             self.open -= 1
-            self._tasks.discard(task)
             writer.close()
 
     async def _http1(self, begun: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

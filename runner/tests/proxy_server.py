@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from types import TracebackType
-from typing import Self
 from urllib.parse import urlsplit
 
+from listener import Listener
 
-class Proxy:
+
+class Proxy(Listener):
     """`async with Proxy() as proxy:`; `seen` is every head that it was sent, as first line and headers."""
 
     def __init__(self, user: str | None = None) -> None:
+        super().__init__()
         self.user = user
         """The `Proxy-Authorization` that it wants."""
         self.answer: bytes | None = None
@@ -20,28 +21,9 @@ class Proxy:
         """It never answers `CONNECT`."""
         self.seen: list[tuple[str, dict[str, str]]] = []
         self.connections = 0
-        self._tasks: set[asyncio.Task[None]] = set()
 
-    async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
-        self.port: int = self._server.sockets[0].getsockname()[1]
-        self.url = f"http://127.0.0.1:{self.port}"
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._server.close()
-        for task in tuple(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-
-    def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.get_running_loop().create_task(self._serve(reader, writer))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Forward one request after the other, or become a tunnel."""
         self.connections += 1
         try:
             while head := await _head(reader):

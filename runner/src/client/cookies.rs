@@ -43,23 +43,25 @@ pub(super) fn keep(session: SessionId, target: &Target, pairs: &[(String, String
     }
 }
 
-/// Keeps what a jar of the scenario's own holds, or keeps no cookie at all where that is a dummy.
+/// URL and `Set-Cookie` value of what a jar of the scenario's own holds; `None` of a dummy, which keeps nothing.
+pub(super) type Held = Option<Vec<(String, String)>>;
+
+/// What a jar of the scenario's own holds.
+pub(super) fn held(jar: &Bound<'_, PyAny>) -> PyResult<Held> {
+    imported!(jar.py(), "aiotest.client", "_cookies_of_jar")?.call1((jar,))?.extract()
+}
+
+/// Keeps what a jar of the scenario's own held, or keeps no cookie at all where that is a dummy.
 /// Cookies of no host are `base`'s.
-pub(super) fn take_over(session: SessionId, base: Option<&Target>, jar: &Bound<'_, PyAny>) -> PyResult<()> {
-    let py = jar.py();
-    let held = imported!(py, "aiotest.client", "_cookies_of_jar")?.call1((jar,))?;
-    let Some(held) = held.extract::<Option<Vec<(String, String)>>>()? else {
-        engine().lock().keep_no_cookies(session);
-        return Ok(());
-    };
+pub(super) fn take_over(session: SessionId, base: Option<&Target>, held: Held) {
     let mut reactor = engine().lock();
+    let Some(held) = held else { return reactor.keep_no_cookies(session) };
     for (url, cookie) in held {
         let own = Target::parse(&url).ok();
         if let Some(target) = own.as_ref().or(base) {
             reactor.set_cookie(session, target, &cookie);
         }
     }
-    Ok(())
 }
 
 #[pymethods]

@@ -121,7 +121,11 @@ impl<'py> Options<'py> {
     /// The body, if it is one that is taken piece by piece while it is sent.
     pub(super) fn streamed(&self, session: &HeaderBlock) -> PyResult<Option<Streamed>> {
         let Some(data) = &self.data else { return Ok(None) };
-        if data.is_exact_instance_of::<PyBytes>() || !data.hasattr(intern!(data.py(), "__aiter__"))? {
+        // Most bodies are one of these, and to miss an attribute costs more than to look at a type.
+        let plain = data.is_exact_instance_of::<PyBytes>()
+            || data.is_exact_instance_of::<PyString>()
+            || data.is_exact_instance_of::<PyDict>();
+        if plain || !data.hasattr(intern!(data.py(), "__aiter__"))? {
             return Ok(None);
         }
         let own = self.headers.as_ref().map(|own| payload::add_headers(session, own)).transpose()?;

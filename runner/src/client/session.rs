@@ -25,7 +25,7 @@ use super::upload::Streamed;
 use super::way::Usual;
 use super::{driver, errors, intended, login, notify};
 use crate::reactor::engine::engine;
-use crate::reactor::request::{HeaderBlock, Request, Timeouts, Version};
+use crate::reactor::request::{HeaderBlock, Request, Timeouts, Version, is_token};
 use crate::reactor::{Leave, SessionId};
 
 /// Bytes of a body that are read ahead of the scenario.
@@ -289,8 +289,7 @@ struct Method {
 impl Method {
     fn named(method: &str) -> PyResult<Self> {
         let name = method.to_ascii_uppercase();
-        let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
-        if name.is_empty() || !name.bytes().all(token) {
+        if !is_token(&name) {
             return Err(PyValueError::new_err(format!("`{method}` is not a method")));
         }
         let follows = name != "HEAD";
@@ -379,6 +378,7 @@ impl ClientSession {
         // Closing a session never closes a connector that it was given, whatever is said of it.
         let _ = connector_owner;
         let version_line = options::version(version)?;
+        let held = cookie_jar.filter(|jar| !jar.is_none()).map(cookies::held).transpose()?;
         let tls = connector.as_ref().and_then(|connector| connector.get().tls());
         let usual = Usual::of_session(py, tls, proxy, proxy_auth, trust_env)?;
         let scope = current_scope(py)?;
@@ -389,8 +389,8 @@ impl ClientSession {
             reactor.speak_http2(id, how);
         }
         drop(reactor);
-        if let Some(jar) = cookie_jar.filter(|jar| !jar.is_none()) {
-            cookies::take_over(id, targets.base(), jar)?;
+        if let Some(held) = held {
+            cookies::take_over(id, targets.base(), held);
         }
         if let Some(target) = targets.base() {
             cookies::keep(id, target, &pairs);

@@ -11,7 +11,7 @@ use super::http1::Body;
 use super::http2::Stream;
 use super::pool::Queued;
 use super::proxy::Proxy;
-use super::request::{Request, Target, Version};
+use super::request::{Authority, Request, Target, Version};
 use super::response::{self, Head};
 use super::{Abort, ConnectionId, Record, Verdict, Wake};
 
@@ -179,6 +179,11 @@ impl Call {
     /// The proxy that the present hop goes through.
     pub(super) fn proxy(&self) -> Option<&Arc<Proxy>> {
         self.request.route.as_ref()?.proxy(&self.target)
+    }
+
+    /// Where the connection of the present hop leads: to its target, or to the proxy before it.
+    pub(super) fn first_stop(&self) -> &Authority {
+        self.proxy().map_or(&*self.target.authority, |proxy| &proxy.authority)
     }
 
     /// Whether the present hop cannot go over HTTP/2: the connection is to become something else, its body is streamed, or a

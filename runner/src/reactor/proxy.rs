@@ -15,11 +15,9 @@ use url::Url;
 use super::connection::socket_failure;
 use super::failure::{Failure, FailureKind};
 use super::http1;
+use super::receive::MAX_INTERIM;
 use super::request::{Authority, HeaderBlock, Target, TargetError, basic};
 use super::{ConnectionId, Reactor, stamps};
-
-/// The most interim replies (1xx) before the proxy's own.
-const MAX_INTERIM: u32 = 32;
 
 /// An `http` proxy.
 #[derive(Debug, Clone, PartialEq, Eq)]

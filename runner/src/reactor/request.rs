@@ -153,8 +153,7 @@ pub enum HeaderError {
 impl HeaderBlock {
     /// Appends one header; `value` is sent as it is.
     pub fn push(&mut self, name: &str, value: &[u8]) -> Result<(), HeaderError> {
-        let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
-        if name.is_empty() || !name.bytes().all(token) {
+        if !is_token(name) {
             return Err(HeaderError::Name(name.to_owned()));
         }
         if value.iter().any(|b| matches!(b, b'\r' | b'\n' | 0)) {
@@ -217,6 +216,12 @@ impl HeaderBlock {
     fn lines(&self) -> impl Iterator<Item = &[u8]> {
         self.bytes.split_inclusive(|b| *b == b'\n')
     }
+}
+
+/// Whether a text is RFC 9110's `token`, as names of headers and methods are.
+pub fn is_token(text: &str) -> bool {
+    let may_be = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
+    !text.is_empty() && text.bytes().all(may_be)
 }
 
 fn is_named(line: &[u8], name: &str) -> bool {

@@ -43,8 +43,8 @@ impl Reactor {
         if !fresh && let Some(connection) = self.take_idle(pool, &authority, route.as_ref()) {
             return self.send(id, connection, now);
         }
-        let proxy = self.calls.get(id).and_then(|call| call.proxy()).cloned();
-        let first = proxy.as_ref().map_or(&*authority, |proxy| &proxy.authority);
+        let Some(call) = self.calls.get(id) else { return };
+        let first = call.first_stop();
         match self.resolver.lookup(id, &first.host, first.port, now) {
             Lookup::Known(Ok(addresses)) => self.connect(id, addresses, now),
             Lookup::Known(Err(failure)) => self.miss(id, failure, now),
@@ -89,19 +89,17 @@ impl Reactor {
         let (authority, pool) = (Arc::clone(&call.target.authority), self.pool_of(id));
         let route = call.request.route.clone();
         let fresh = 0 < call.retried;
-        let first =
-            call.proxy().map_or_else(|| Arc::clone(&authority), |proxy| Arc::new(proxy.authority.clone()));
         if self.join(id, pool, fresh, now) {
-            return self.resolver.give_back(&first.host, first.port);
+            return self.give_turn_back(id);
         }
         match self.room(pool, &authority, route.as_ref()) {
             Room::New => {}
             Room::Idle(connection) => {
-                self.resolver.give_back(&first.host, first.port);
+                self.give_turn_back(id);
                 return self.send(id, connection, now);
             }
             Room::None => {
-                self.resolver.give_back(&first.host, first.port);
+                self.give_turn_back(id);
                 return self.queue(id, pool, now);
             }
         }
@@ -144,6 +142,14 @@ impl Reactor {
             return;
         }
         self.miss(id, last, now);
+    }
+
+    /// The call opens no connection now: the address whose turn it was is the next one's.
+    fn give_turn_back(&mut self, id: CallId) {
+        if let Some(call) = self.calls.get(id) {
+            let first = call.first_stop();
+            self.resolver.give_back(&first.host, first.port);
+        }
     }
 
     fn watch(&self, id: ConnectionId) -> rustix::io::Result<()> {

@@ -6,13 +6,13 @@
 //! of them, so that a thousand names in a second cost what their calls do. Never grows beyond its range. Start at
 //! [`Histogram`].
 
+mod grid;
 mod packed;
 mod wire;
 
-use std::sync::LazyLock;
-
 use hdrhistogram::Histogram as Hdr;
 
+use grid::Grid;
 use packed::Packed;
 
 /// The longest time that is told apart: one hour, in microseconds. Longer ones count as this in the buckets.
@@ -24,9 +24,6 @@ const DENSE_ABOVE: usize = 1024;
 const IDLE_ABOVE: usize = 64;
 /// Up to so many recorded times are a list. The dense form has room for every bucket up to the longest of them.
 const LISTED: usize = 256;
-
-/// Where the buckets of one, two and three digits lie; nothing is recorded into these.
-static GRIDS: LazyLock<[Hdr<u64>; 3]> = LazyLock::new(|| [1, 2, 3].map(empty_hdr));
 
 /// Recorded times in microseconds.
 #[derive(Clone, Debug)]
@@ -41,7 +38,6 @@ pub struct Histogram {
 
 #[derive(Clone, Debug)]
 enum Buckets {
-    /// Bucket values are the highest of each bucket.
     Packed(Packed),
     /// Times in the order in which they were recorded, within the range.
     Listed(Vec<u32>),
@@ -84,13 +80,13 @@ impl Histogram {
         }
         self.note(other.min, other.max, other.count, other.sum);
         if let Buckets::Listed(_) = self.buckets {
-            self.buckets = Buckets::Packed(self.pairs().collect());
+            self.buckets = Buckets::Packed(indexed(self.digits, self.pairs()).collect());
         }
         if let Buckets::Packed(mine) = &self.buckets
             && self.digits == other.digits
             && (mine.len() <= DENSE_ABOVE || other.pairs().count().saturating_mul(IDLE_ABOVE) < mine.len())
         {
-            self.buckets = Buckets::Packed(mine.with(other.pairs()));
+            self.buckets = Buckets::Packed(mine.with(indexed(self.digits, other.pairs())));
             return;
         }
         let dense = self.dense();
@@ -151,12 +147,22 @@ impl Histogram {
     /// Bucket values (the highest of each bucket) with their counts, rising: for exporters that have buckets of their
     /// own.
     pub fn pairs(&self) -> Box<dyn Iterator<Item = (u64, u64)> + '_> {
+        let grid = Grid::of(self.digits);
         match &self.buckets {
-            Buckets::Packed(packed) => Box::new(packed.iter()),
+            Buckets::Packed(packed) => {
+                Box::new(packed.iter().map(move |(index, count)| (grid.highest(index), count)))
+            }
             Buckets::Listed(times) => {
-                let mut times = times.clone();
-                times.sort_unstable();
-                Box::new(buckets_of(self.digits, times.into_iter().map(|time| (u64::from(time), 1))))
+                let mut pairs: Vec<(u64, u64)> =
+                    times.iter().map(|time| (grid.highest(grid.index(u64::from(*time))), 1)).collect();
+                pairs.sort_unstable();
+                pairs.dedup_by(|(later, _), (kept, count)| {
+                    later == kept && {
+                        *count += 1;
+                        true
+                    }
+                });
+                Box::new(pairs.into_iter())
             }
             Buckets::Dense(dense) => {
                 Box::new(dense.iter_recorded().map(|step| (step.value_iterated_to(), step.count_at_value())))
@@ -192,18 +198,10 @@ impl PartialEq for Histogram {
     }
 }
 
-/// Rising values with their counts, as buckets: each value the highest of its bucket, and no bucket twice.
-fn buckets_of(digits: u8, rising: impl Iterator<Item = (u64, u64)>) -> impl Iterator<Item = (u64, u64)> {
-    let grid = &GRIDS[usize::from(digits) - 1];
-    let mut values =
-        rising.map(|(value, count)| (grid.highest_equivalent(in_range(value)), count)).peekable();
-    std::iter::from_fn(move || {
-        let (value, mut count) = values.next()?;
-        while let Some((_, more)) = values.next_if(|(other, _)| *other == value) {
-            count = count.saturating_add(more);
-        }
-        Some((value, count))
-    })
+/// Values with their counts, as indices of buckets with them.
+fn indexed(digits: u8, pairs: impl Iterator<Item = (u64, u64)>) -> impl Iterator<Item = (u64, u64)> {
+    let grid = Grid::of(digits);
+    pairs.map(move |(value, count)| (grid.index(in_range(value)), count))
 }
 
 const fn in_range(microseconds: u64) -> u64 {

@@ -3,7 +3,7 @@
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::{Buckets, Histogram, buckets_of};
+use super::{Buckets, Histogram, indexed};
 
 /// The most pairs that are accepted from the wire; the dense form has fewer buckets than this.
 const MAX_PAIRS: usize = 65_536;
@@ -57,7 +57,7 @@ impl<'de> Deserialize<'de> for Histogram {
         }
         let (digits, sum, min, max) = (wire.digits, wire.sum, wire.min, wire.max);
         // Whatever another writer sent becomes buckets of ours.
-        let buckets = Buckets::Packed(buckets_of(wire.digits, pairs.into_iter()).collect());
+        let buckets = Buckets::Packed(indexed(wire.digits, pairs.into_iter()).collect());
         Ok(Self { digits, buckets, count, sum, min, max })
     }
 }

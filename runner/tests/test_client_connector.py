@@ -115,7 +115,7 @@ def test_a_closed_connector_takes_no_call_and_says_so() -> None:
 def test_wrong_arguments_are_named() -> None:
     with pytest.raises(
         TypeError,
-        match=r"takes no argument `resolver` \(it takes limit, force_close, ssl, verify_ssl, http2, local",
+        match=r"takes no argument `resolver` \(it takes limit, limit_per_host, force_close, keepalive",
     ):
         TCPConnector(resolver=None)  # type: ignore[call-arg]
     with pytest.raises(ValueError, match="limit must be a number of connections"):
@@ -124,6 +124,7 @@ def test_wrong_arguments_are_named() -> None:
         ClientSession(connector=7)  # type: ignore[arg-type]
     connector = TCPConnector(limit=0, force_close=True)
     assert (connector.limit, connector.force_close, connector.closed) == (0, True, False)
+    assert (connector.limit_per_host, TCPConnector(limit_per_host=3).limit_per_host) == (0, 3)
 
 
 def test_a_connector_of_aiohttp_stands_for_one_of_ours() -> None:
@@ -136,8 +137,13 @@ def test_a_connector_of_aiohttp_stands_for_one_of_ours() -> None:
         await get(closing)
         await get(closing)
         assert server.connections == 4
-        with pytest.raises(ValueError, match="limit_per_host is not built"):
-            ClientSession(connector=aiohttp.TCPConnector(limit_per_host=1))
+        one = ClientSession(
+            server.url, connector=aiohttp.TCPConnector(limit_per_host=1, keepalive_timeout=0.2)
+        )
+        await asyncio.gather(*(get(one) for _ in range(5)))
+        assert server.connections == 5
+        before = server.open
+        await server.until(lambda: server.open == before - 1)
 
     play(scenario)
 

@@ -144,6 +144,21 @@ WRONG_CALLS: dict[str, tuple[Callable[[Any], object], type[Exception], str]] = {
         ValueError,
         "limit must be a number of connections, or 0 for no limit, not -1",
     ),
+    "a negative number of connections to a host": (
+        lambda s: TCPConnector(limit_per_host=-1),
+        ValueError,
+        "limit_per_host must be a number of connections, or 0 for no limit, not -1",
+    ),
+    "an idle time that is none": (
+        lambda s: TCPConnector(keepalive_timeout=-1),
+        ValueError,
+        "keepalive_timeout must be a number of seconds from 0, not -1",
+    ),
+    "an idle time where nothing is idle": (
+        lambda s: TCPConnector(force_close=True, keepalive_timeout=3),
+        ValueError,
+        "keepalive_timeout cannot be set where force_close is True",
+    ),
     "a handler that cannot be called": (
         lambda s: events.test_start.__iadd__(7),  # type: ignore[arg-type]
         TypeError,

@@ -18,7 +18,9 @@ class TCPConnector:
         cls,
         *,
         limit: int = 100,
+        limit_per_host: int = 0,
         force_close: bool = False,
+        keepalive_timeout: float | None = None,
         ssl: TLS = None,
         verify_ssl: bool | None = None,
         http2: Http2 | None = None,
@@ -29,19 +31,24 @@ class TCPConnector:
     ) -> Self:
         """Open no connection yet.
 
-        Arguments: `limit`, connections at most, to all hosts together, 0 for any number; a call that finds
-            none free waits for its turn, in the phase `queue`, and its timeouts go on meanwhile;
-            `force_close`, a new connection for each call; `ssl` and `verify_ssl`, of calls that say nothing
+        Arguments: `limit`, connections at most, to all hosts together, and `limit_per_host`, to each host and
+            port, 0 for any number; a call that finds none free waits for its turn, in the phase `queue`, and
+            its timeouts go on meanwhile; `force_close`, a new connection for each call; `keepalive_timeout`,
+            seconds after which a connection without a call is closed, `None` to leave that to its server;
+            `ssl` and `verify_ssl`, of calls that say nothing
             else: see `ClientSession.request`; `http2`, as a session's;
             `local_addr`, a pair of an address of this machine and a port (0 for any) that connections come
             from, or several addresses that they come from in turn, as one has some 28,000 ports to a target.
             The last three have no effect: names are resolved once for all connectors.
-        Raises: `TypeError` naming an argument that is unknown; `ValueError` for a limit below 0, or for an
+        Raises: `TypeError` naming an argument that is unknown; `ValueError` for a limit below 0, a
+            `keepalive_timeout` below 0 or beside `force_close`, for an
             `ssl` context that asks for what is not built, or an `http2` that is none of its values.
         """
 
     @property
     def limit(self) -> int: ...
+    @property
+    def limit_per_host(self) -> int: ...
     @property
     def force_close(self) -> bool: ...
     @property

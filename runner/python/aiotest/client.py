@@ -131,15 +131,13 @@ def _connector(given: Any) -> TCPConnector:
     kind = getattr(sys.modules.get("aiohttp"), "TCPConnector", None)
     if kind is None or not isinstance(given, kind):
         raise TypeError(f"connector must be a TCPConnector, not {type(given).__name__}")
-    if given.limit_per_host:
-        raise ValueError(
-            "connector: limit_per_host is not built; limit bounds the connections of all hosts together"
-        )
     if (known := _connectors.get(given)) is None:
         source = getattr(given, "_local_addr_infos", None)
         known = _connectors[given] = TCPConnector(
             limit=given.limit,
+            limit_per_host=given.limit_per_host,
             force_close=given.force_close,
+            keepalive_timeout=None if given.force_close else getattr(given, "_keepalive_timeout", None),
             ssl=getattr(given, "_ssl", True),
             local_addr=source[0][-1][:2] if source else None,
         )

@@ -4,6 +4,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
@@ -12,16 +13,15 @@ use pyo3::types::PyDict;
 use super::options;
 use super::step::Step;
 use super::way;
-use crate::reactor::PoolId;
 use crate::reactor::engine::engine;
 use crate::reactor::trust::TlsSettings;
+use crate::reactor::{Limits, PoolId};
 
 /// Connections that all sessions made with it share.
 #[pyclass(module = "aiotest._native", name = "TCPConnector", frozen, weakref)]
 pub(super) struct TcpConnector {
     pool: PoolId,
-    limit: usize,
-    force_close: bool,
+    limits: Limits,
     closed: AtomicBool,
     tls: Option<Arc<TlsSettings>>,
 }
@@ -41,6 +41,32 @@ impl TcpConnector {
             engine().lock().close_pool(self.pool);
         }
     }
+}
+
+/// A number of connections; 0 is no limit.
+fn bound(name: &str, given: i64) -> PyResult<usize> {
+    match usize::try_from(given) {
+        Ok(0) => Ok(usize::MAX),
+        Ok(limit) => Ok(limit),
+        Err(_) => Err(PyValueError::new_err(format!(
+            "{name} must be a number of connections, or 0 for no limit, not {given}"
+        ))),
+    }
+}
+
+/// The number that [`bound`] was given.
+const fn shown(bound: usize) -> usize {
+    if bound == usize::MAX { 0 } else { bound }
+}
+
+/// How long an idle connection is kept.
+fn keep(seconds: f64, force_close: bool) -> PyResult<Duration> {
+    if force_close {
+        return Err(PyValueError::new_err("keepalive_timeout cannot be set where force_close is True"));
+    }
+    Duration::try_from_secs_f64(seconds).map_err(|_| {
+        PyValueError::new_err(format!("keepalive_timeout must be a number of seconds from 0, not {seconds}"))
+    })
 }
 
 /// What `local_addr` says: a pair of address and port, as aiohttp has it, or several addresses.
@@ -67,12 +93,14 @@ fn sources(given: &Bound<'_, PyAny>) -> PyResult<Vec<SocketAddr>> {
 #[pymethods]
 impl TcpConnector {
     #[new]
-    #[pyo3(signature = (*, limit=100, force_close=false, ssl=None, verify_ssl=None, http2=None, local_addr=None,
-        use_dns_cache=None, ttl_dns_cache=None, enable_cleanup_closed=None, **others))]
+    #[pyo3(signature = (*, limit=100, limit_per_host=0, force_close=false, keepalive_timeout=None, ssl=None, verify_ssl=None,
+        http2=None, local_addr=None, use_dns_cache=None, ttl_dns_cache=None, enable_cleanup_closed=None, **others))]
     #[expect(clippy::too_many_arguments, reason = "the keywords of aiohttp's TCPConnector")]
     fn new(
         limit: i64,
+        limit_per_host: i64,
         force_close: bool,
+        keepalive_timeout: Option<f64>,
         ssl: Option<&Bound<'_, PyAny>>,
         verify_ssl: Option<&Bound<'_, PyAny>>,
         http2: Option<&Bound<'_, PyAny>>,
@@ -84,39 +112,45 @@ impl TcpConnector {
     ) -> PyResult<Self> {
         if let Some((keyword, _)) = others.and_then(|others| others.iter().next()) {
             let text = format!(
-                "TCPConnector takes no argument `{keyword}` (it takes limit, force_close, ssl, verify_ssl, http2, \
-                 local_addr, and without effect use_dns_cache, ttl_dns_cache, enable_cleanup_closed)"
+                "TCPConnector takes no argument `{keyword}` (it takes limit, limit_per_host, force_close, \
+                 keepalive_timeout, ssl, verify_ssl, http2, local_addr, and without effect use_dns_cache, ttl_dns_cache, enable_cleanup_closed)"
             );
             return Err(PyTypeError::new_err(text));
         }
-        let limit = usize::try_from(limit).map_err(|_| {
-            PyValueError::new_err(format!(
-                "limit must be a number of connections, or 0 for no limit, not {limit}"
-            ))
-        })?;
+        let limits = Limits {
+            all: bound("limit", limit)?,
+            per_host: bound("limit_per_host", limit_per_host)?,
+            force_close,
+            keep: keepalive_timeout.map(|seconds| keep(seconds, force_close)).transpose()?,
+        };
         let tls = way::tls(ssl, verify_ssl)?;
         // The engine has one cache of names for all connectors, and leaves no TLS half closed.
         let _ = (use_dns_cache, ttl_dns_cache, enable_cleanup_closed);
         let http2 = http2.map(options::http2).transpose()?.flatten();
         let sources = local_addr.map(sources).transpose()?.unwrap_or_default();
         let mut reactor = engine().lock();
-        let pool = reactor.open_pool(limit, force_close);
+        let pool = reactor.open_pool(limits);
         reactor.use_sources(pool, sources);
         if let Some(how) = http2 {
             reactor.speak_http2_in(pool, how);
         }
         drop(reactor);
-        Ok(Self { pool, limit, force_close, closed: AtomicBool::new(false), tls })
+        Ok(Self { pool, limits, closed: AtomicBool::new(false), tls })
     }
 
     #[getter]
-    pub(super) fn limit(&self) -> usize {
-        self.limit
+    fn limit(&self) -> usize {
+        shown(self.limits.all)
+    }
+
+    #[getter]
+    fn limit_per_host(&self) -> usize {
+        shown(self.limits.per_host)
     }
 
     #[getter]
     pub(super) fn force_close(&self) -> bool {
-        self.force_close
+        self.limits.force_close
     }
 
     #[getter]
@@ -131,7 +165,7 @@ impl TcpConnector {
     }
 
     fn __repr__(&self) -> String {
-        format!("<TCPConnector limit={}{}>", self.limit, if self.closed() { " closed" } else { "" })
+        format!("<TCPConnector limit={}{}>", self.limit(), if self.closed() { " closed" } else { "" })
     }
 }
 

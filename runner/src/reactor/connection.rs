@@ -47,6 +47,8 @@ pub(super) struct Connection {
     /// Whether a reply has been read from it before.
     pub(super) reused: bool,
     pub(super) idle_since: Option<Instant>,
+    /// It is among the reactor's `lapses`.
+    pub(super) lapses: bool,
     /// It speaks HTTP/2; its calls are there, and not in `call`.
     pub(super) http2: Option<Box<http2::Session>>,
 }

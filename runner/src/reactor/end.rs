@@ -10,10 +10,7 @@ use super::arrival::Parting;
 use super::failure::{Failure, FailureKind};
 use super::request::Target;
 use super::route::Route;
-use super::{Abort, CallId, ConnectionId, Leave, Reactor, Record, Verdict, session};
-
-/// How long a user keeps more than one connection to a host after it last needed them.
-pub(super) const KEEP_SURPLUS: Duration = Duration::from_secs(5);
+use super::{Abort, CallId, Leave, Reactor, Record, Verdict, session};
 
 impl Reactor {
     /// The last byte of a reply is there: the connection is free, and the call goes on to its next hop or ends.
@@ -37,29 +34,6 @@ impl Reactor {
         match reply.next {
             Some(target) => self.follow(id, &reply.head, target, now),
             None => self.end(id, now),
-        }
-    }
-
-    /// Closes connections that a user has not needed for a while beside another one to the same host: what a `gather`
-    /// opened goes back to one.
-    pub(super) fn trim_surplus(&mut self, now: Instant) {
-        while let Some(&(since, id)) = self.surplus.front() {
-            if now < since + KEEP_SURPLUS {
-                return;
-            }
-            self.surplus.pop_front();
-            let Some(connection) = self.connections.get(id).filter(|c| c.idle_since == Some(since)) else {
-                continue;
-            };
-            let Some(pool) = self.pools.get(connection.pool) else { continue };
-            let alike = |other: &&ConnectionId| {
-                self.connections
-                    .get(**other)
-                    .is_some_and(|o| o.serves(&connection.authority, connection.route.as_ref()))
-            };
-            if 1 < pool.idle.iter().filter(alike).count() {
-                self.close_idle(id);
-            }
         }
     }
 

@@ -31,9 +31,11 @@ mod arrival;
 mod call;
 mod connection;
 mod deadlines;
+mod dns;
 mod end;
 mod http1;
 mod http2;
+mod idle;
 mod jar;
 mod key_exchange;
 mod outbox;
@@ -57,6 +59,7 @@ use deadlines::Deadlines;
 use failure::Failure;
 pub use http2::Http2;
 use outbox::Outbox;
+pub use pool::Limits;
 use pool::Pool;
 use ports::Ports;
 pub use receive::MAX_BODY;
@@ -181,8 +184,8 @@ pub struct Reactor {
     freed: Vec<PoolId>,
     /// Calls that waited for a connection which another one opened.
     rejoining: Vec<http2::Rejoining>,
-    /// Connections that a user has beyond its first to a host, with the time they became idle.
-    surplus: std::collections::VecDeque<(Instant, ConnectionId)>,
+    /// When which connections may have been idle for long enough; each is there once.
+    lapses: std::collections::BTreeSet<(Instant, ConnectionId)>,
     resolver: Resolver,
     source_turn: usize,
     ports: Ports,
@@ -225,7 +228,7 @@ impl Reactor {
             pools: SlotMap::with_key(),
             freed: Vec::new(),
             rejoining: Vec::new(),
-            surplus: std::collections::VecDeque::new(),
+            lapses: std::collections::BTreeSet::new(),
             resolver: Resolver::new(Arc::clone(&notify)),
             source_turn: 0,
             ports: Ports::of_this_machine(),

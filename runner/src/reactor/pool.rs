@@ -4,10 +4,10 @@
 //! a reply that has just ended, never starts another call in its midst. Whenever nobody drives, a pool in which calls wait
 //! has neither an idle connection nor room for another. Start at [`Reactor::serve_waiting`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use aiotest_core::stats::Phase;
 
@@ -30,14 +30,32 @@ pub(super) struct Pool {
     pub(super) http2: Option<Box<Multiplexed>>,
 }
 
+/// How many connections a connector has, and how long it keeps them.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Connections at most.
+    pub all: usize,
+    /// Connections to a host and port at most.
+    pub per_host: usize,
+    /// Each call has a new connection.
+    pub force_close: bool,
+    /// How long one without a call is kept; `None`: as long as its server keeps it.
+    pub keep: Option<Duration>,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { all: usize::MAX, per_host: usize::MAX, force_close: false, keep: None }
+    }
+}
+
 /// What a connector's pool has beyond a session's own.
 pub(super) struct Shared {
-    /// Connections at most.
-    limit: usize,
-    /// Each call has a new connection.
-    force_close: bool,
+    pub(super) limits: Limits,
     /// Connections there are, those under way included.
     open: usize,
+    /// The same by host, where that has a limit.
+    hosts: HashMap<Arc<Authority>, usize>,
     /// Calls that wait for a connection, by ticket.
     waiting: BTreeMap<u64, CallId>,
     next_ticket: u64,
@@ -61,10 +79,36 @@ pub(super) enum Room {
     None,
 }
 
+impl Shared {
+    /// Whether there may be no more connections to a host.
+    fn is_full_for(&self, authority: &Authority) -> bool {
+        self.hosts.get(authority).is_some_and(|open| self.limits.per_host <= *open)
+    }
+
+    /// Notes a connection to a host.
+    fn count(&mut self, authority: &Arc<Authority>) {
+        self.open += 1;
+        if self.limits.per_host != usize::MAX {
+            *self.hosts.entry(Arc::clone(authority)).or_default() += 1;
+        }
+    }
+
+    /// Notes that it is closed.
+    fn discount(&mut self, authority: &Authority) {
+        self.open -= 1;
+        if let Some(open) = self.hosts.get_mut(authority) {
+            *open -= 1;
+            if *open == 0 {
+                self.hosts.remove(authority);
+            }
+        }
+    }
+}
+
 impl Pool {
     /// Whether each call has a connection of its own.
     pub(super) fn has_new_connections_only(&self) -> bool {
-        self.shared.as_ref().is_some_and(|shared| shared.force_close)
+        self.shared.as_ref().is_some_and(|shared| shared.limits.force_close)
     }
 
     /// Takes an idle connection to `authority` by `route`, the one last used, that no other call uses.
@@ -86,11 +130,10 @@ impl Pool {
 type Connections = slotmap::SlotMap<ConnectionId, Connection>;
 
 impl Reactor {
-    /// Opens a pool of `limit` connections at most (0: any number) for sessions to share.
-    pub fn open_pool(&mut self, limit: usize, force_close: bool) -> PoolId {
-        let limit = if limit == 0 { usize::MAX } else { limit };
-        let waiting = BTreeMap::new();
-        let shared = Shared { limit, force_close, open: 0, waiting, next_ticket: 0, freed: false };
+    /// Opens a pool for sessions to share.
+    pub fn open_pool(&mut self, limits: Limits) -> PoolId {
+        let (hosts, waiting) = (HashMap::new(), BTreeMap::new());
+        let shared = Shared { limits, open: 0, hosts, waiting, next_ticket: 0, freed: false };
         self.pools.insert(Pool {
             idle: Vec::new(),
             shared: Some(Box::new(shared)),
@@ -140,6 +183,12 @@ impl Reactor {
         (pool.idle.len(), shared.open, shared.waiting.len())
     }
 
+    /// Connections of a pool to the host that has most of them.
+    #[cfg(test)]
+    pub(super) fn most_to_a_host(&self, pool: PoolId) -> usize {
+        self.pools[pool].shared.as_ref().unwrap().hosts.values().copied().max().unwrap_or(0)
+    }
+
     /// Aborts a call that somebody may be waiting for.
     pub(super) fn cut(&mut self, id: CallId) {
         let waited_for = self.calls.get(id).is_some_and(|call| call.wake.is_some() || call.draining);
@@ -164,25 +213,33 @@ impl Reactor {
         self.pools.get_mut(pool)?.take(&self.connections, authority, route)
     }
 
-    /// Whether calls wait in this pool already: a new one goes behind them.
-    pub(super) fn has_queue(&self, pool: PoolId) -> bool {
-        let shared = self.pools.get(pool).and_then(|pool| pool.shared.as_ref());
-        shared.is_some_and(|shared| !shared.waiting.is_empty())
+    /// Whether calls wait in this pool already that a new one goes behind: those to its host, or all where there is no limit
+    /// by host.
+    pub(super) fn has_queue(&self, pool: PoolId, authority: &Authority) -> bool {
+        let Some(shared) = self.pools.get(pool).and_then(|pool| pool.shared.as_ref()) else { return false };
+        let alike =
+            |id: &CallId| self.calls.get(*id).is_some_and(|call| *call.target.authority == *authority);
+        let any_host = shared.limits.per_host == usize::MAX || shared.limits.all <= shared.open;
+        shared.waiting.values().any(|id| any_host || alike(id))
     }
 
-    /// Whether the pool has room for a connection to `authority`; one to another host makes room if it is idle.
+    /// Whether the pool has room for a connection to `authority`; another one makes room if it is idle.
     pub(super) fn room(&mut self, pool: PoolId, authority: &Authority, route: Option<&Arc<Route>>) -> Room {
         let Some(pool) = self.pools.get_mut(pool) else { return Room::New };
         let Some(shared) = &mut pool.shared else { return Room::New };
-        if shared.open < shared.limit {
+        let host_is_full = shared.is_full_for(authority);
+        if shared.open < shared.limits.all && !host_is_full {
             return Room::New;
         }
         if let Some(connection) = pool.take(&self.connections, authority, route) {
             return Room::Idle(connection);
         }
-        let Some(longest_idle) = (!pool.idle.is_empty()).then(|| pool.idle.remove(0)) else {
-            return Room::None;
+        let connections = &self.connections;
+        let makes_room = |id: &ConnectionId| {
+            !host_is_full || connections.get(*id).is_some_and(|other| *other.authority == *authority)
         };
+        let Some(longest_idle) = pool.idle.iter().position(makes_room) else { return Room::None };
+        let longest_idle = pool.idle.remove(longest_idle);
         self.close(longest_idle);
         Room::New
     }
@@ -209,9 +266,9 @@ impl Reactor {
     }
 
     /// A new connection takes its place.
-    pub(super) fn opened(&mut self, pool: PoolId) {
+    pub(super) fn opened(&mut self, pool: PoolId, authority: &Arc<Authority>) {
         if let Some(shared) = self.pools.get_mut(pool).and_then(|pool| pool.shared.as_mut()) {
-            shared.open += 1;
+            shared.count(authority);
         }
     }
 
@@ -225,7 +282,7 @@ impl Reactor {
         let connection = self.connections.remove(id)?;
         self.forget_shared(connection.pool, id);
         if let Some(shared) = self.pools.get_mut(connection.pool).and_then(|pool| pool.shared.as_mut()) {
-            shared.open -= 1;
+            shared.discount(&connection.authority);
             self.note_freed(connection.pool);
         }
         Some(connection)
@@ -238,24 +295,6 @@ impl Reactor {
             pool.idle.retain(|idle| *idle != id);
         }
         self.close(id);
-    }
-
-    /// A connection has no call any more: it waits for the next one.
-    pub(super) fn park(&mut self, id: ConnectionId, now: Instant) {
-        let Some(connection) = self.connections.get_mut(id) else { return };
-        let Some(pool) = self.pools.get_mut(connection.pool) else { return self.close(id) };
-        match &pool.shared {
-            Some(shared) if shared.force_close => return self.close(id),
-            // What a `gather` opened goes back to one; a connector keeps what it has.
-            None if !pool.idle.is_empty() => self.surplus.push_back((now, id)),
-            _ => {}
-        }
-        connection.call = None;
-        connection.reused = true;
-        connection.idle_since = Some(now);
-        let freed = connection.pool;
-        pool.idle.push(id);
-        self.note_freed(freed);
     }
 
     pub(super) fn note_freed(&mut self, id: PoolId) {
@@ -294,8 +333,22 @@ impl Reactor {
     fn next_in_turn(&self, id: PoolId) -> Option<CallId> {
         let pool = self.pools.get(id)?;
         let shared = pool.shared.as_ref()?;
-        let next = shared.waiting.values().next().copied()?;
-        let served = shared.open < shared.limit || !pool.idle.is_empty() || self.has_room_for(id, next);
-        served.then_some(next)
+        let is_served = |next: &CallId| {
+            let Some(authority) = self.calls.get(*next).map(|call| &call.target.authority) else {
+                return true;
+            };
+            let to_host = |idle: &ConnectionId| {
+                self.connections.get(*idle).is_some_and(|idle| idle.authority == *authority)
+            };
+            let room = if shared.is_full_for(authority) {
+                pool.idle.iter().any(to_host)
+            } else {
+                shared.open < shared.limits.all || !pool.idle.is_empty()
+            };
+            room || self.has_room_for(id, *next)
+        };
+        // Where no host has a limit of its own, whoever is behind the first is served no sooner.
+        let looked_at = if shared.limits.per_host == usize::MAX { 1 } else { usize::MAX };
+        shared.waiting.values().take(looked_at).find(|next| is_served(next)).copied()
     }
 }

@@ -9,7 +9,6 @@ use rustix::time::{Itimerspec, TimerfdTimerFlags, Timespec, timerfd_settime};
 use slotmap::KeyData;
 
 use super::call::ReplyState;
-use super::end::KEEP_SURPLUS;
 use super::failure::{Failure, FailureKind};
 use super::http1::{self, Body, Framing, Reply};
 use super::request::Target;
@@ -55,7 +54,7 @@ impl Reactor {
         }
         let now = Instant::now();
         self.expire(now);
-        self.trim_surplus(now);
+        self.close_lapsed(now);
         self.look_at_doubts(now);
         self.serve_waiting();
         self.set_timer();
@@ -391,10 +390,8 @@ impl Reactor {
 
     /// Programs the timer for the nearest deadline, if that is nearer than what it is set to.
     pub(super) fn set_timer(&mut self) {
-        let surplus = self.surplus.front().map(|(since, _)| *since + KEEP_SURPLUS);
-        if let Some(next) =
-            [self.deadlines.next(), self.doubts.look_at(), surplus].into_iter().flatten().min()
-        {
+        let nexts = [self.deadlines.next(), self.doubts.look_at(), self.next_lapse()];
+        if let Some(next) = nexts.into_iter().flatten().min() {
             self.set_timer_for(next);
         }
     }

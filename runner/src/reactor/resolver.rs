@@ -1,30 +1,22 @@
-//! Name resolution off the loop: a few threads call the system's resolver, equal questions are asked once, answers are
-//! kept for a while. Each new connection begins with the next of a name's addresses. Addresses that are written as such
-//! never get here.
+//! What is known of names: equal questions are asked once, answers are kept for as long as they hold. Each new connection
+//! begins with the next of a name's addresses. Addresses that are written as such never get here.
+//!
+//! Never asks anybody itself; see [`super::dns`]. Start at [`Resolver::lookup`].
 
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
-use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
+
+use tokio::sync::mpsc::UnboundedSender;
 
 use super::CallId;
+use super::dns::{self, Answer, Key, Outcome};
 use super::failure::{Failure, FailureKind};
-use crate::ffi;
 
-/// How long an answer holds. The system's resolver does not tell a name's own time to live, so this is shorter than most:
-/// a Service whose pods change is followed.
-const KEEP_ADDRESSES: Duration = Duration::from_secs(5);
-/// How long a failure holds, so that ten thousand users do not ask ten thousand times at once.
-const KEEP_FAILURE: Duration = Duration::from_secs(1);
-const THREADS: usize = 4;
 /// The most names that are known or asked for at a time: redirects may lead to ever new ones.
 const MAX_NAMES: usize = 1024;
-
-type Key = (String, u16);
-type Outcome = Result<Arc<[SocketAddr]>, Failure>;
 
 /// A name's addresses in the order in which a connection tries them.
 pub(super) type InTurn = Result<VecDeque<SocketAddr>, Failure>;
@@ -43,8 +35,8 @@ enum Entry {
 
 pub(super) struct Resolver {
     entries: HashMap<Key, Entry>,
-    questions: Option<Sender<Key>>,
-    answers: Arc<Mutex<Vec<(Key, Outcome)>>>,
+    questions: Option<UnboundedSender<Key>>,
+    answers: Arc<Mutex<Vec<Answer>>>,
     notify: Arc<OwnedFd>,
 }
 
@@ -103,40 +95,33 @@ impl Resolver {
     pub(super) fn drain(&mut self, now: Instant) -> Vec<(CallId, InTurn)> {
         let answers = std::mem::take(&mut *self.answers.lock().unwrap_or_else(PoisonError::into_inner));
         let mut resumed = Vec::new();
-        for (key, outcome) in answers {
-            let until = now + if outcome.is_ok() { KEEP_ADDRESSES } else { KEEP_FAILURE };
+        for Answer { key, outcome, holds } in answers {
             let Some(entry) = self.entries.get_mut(&key) else { continue };
             let mut turn = 0;
             if let Entry::Waiting(calls) = entry {
                 resumed.extend(calls.drain(..).map(|call| (call, in_turn(&outcome, &mut turn))));
             }
-            *entry = Entry::Known { outcome, until, turn };
+            *entry = Entry::Known { outcome, until: now + holds, turn };
         }
         resumed
     }
 
-    fn questions(&mut self) -> &Sender<Key> {
+    fn questions(&mut self) -> &UnboundedSender<Key> {
         self.questions.get_or_insert_with(|| {
-            let (sender, receiver) = mpsc::channel();
-            let receiver = Arc::new(Mutex::new(receiver));
-            for _ in 0..THREADS {
-                let (receiver, answers) = (Arc::clone(&receiver), Arc::clone(&self.answers));
-                let notify = Arc::clone(&self.notify);
-                // A thread that cannot be started leaves fewer; with none the send fails, and says so.
-                let _ = thread::Builder::new()
-                    .name("aiotest-resolver".to_owned())
-                    .spawn(move || answer_questions(&receiver, &answers, &notify));
-            }
-            sender
+            let (answers, notify) = (Arc::clone(&self.answers), Arc::clone(&self.notify));
+            dns::spawn(move |answer| {
+                answers.lock().unwrap_or_else(PoisonError::into_inner).push(answer);
+                let _ = rustix::io::write(&notify, &1_u64.to_ne_bytes());
+            })
         })
     }
 }
 
-/// Each connection begins with another address, so that all of them are used alike; those of the other version of IP, of
-/// which the system thinks less, come last.
+/// Each connection begins with another address, so that all of them are used alike; those of IPv6 come last where there are
+/// others.
 fn in_turn(outcome: &Outcome, turn: &mut usize) -> InTurn {
     let addresses = outcome.clone()?;
-    let preferred = addresses.first().is_some_and(SocketAddr::is_ipv4);
+    let preferred = addresses.iter().any(SocketAddr::is_ipv4);
     let (mut first, last): (VecDeque<_>, VecDeque<_>) =
         addresses.iter().copied().partition(|address| address.is_ipv4() == preferred);
     let places = first.len().max(1);
@@ -146,28 +131,6 @@ fn in_turn(outcome: &Outcome, turn: &mut usize) -> InTurn {
     Ok(first)
 }
 
-fn answer_questions(
-    questions: &Mutex<Receiver<Key>>,
-    answers: &Mutex<Vec<(Key, Outcome)>>,
-    notify: &OwnedFd,
-) {
-    loop {
-        let question = questions.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        let Ok(key) = question else { return };
-        let outcome = resolve(&key.0, key.1);
-        answers.lock().unwrap_or_else(PoisonError::into_inner).push((key, outcome));
-        let _ = rustix::io::write(notify, &1_u64.to_ne_bytes());
-    }
-}
-
-/// A name that does not exist is the target's; a resolver that does not say so is the generator's own fault.
-fn resolve(host: &str, port: u16) -> Outcome {
-    ffi::addresses(host, port).map(Arc::from).map_err(|error| {
-        let kind = if error.no_such_name { FailureKind::NameNotFound } else { FailureKind::ResolverFailed };
-        Failure::with(kind, format!("failed to resolve `{host}`: {}", error.text))
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
@@ -175,15 +138,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_address_has_its_turn_and_the_other_version_of_ip_comes_last() {
-        let all: Vec<SocketAddr> = ["10.0.0.1:80", "10.0.0.2:80", "[::1]:80", "10.0.0.3:80"]
+    fn every_address_has_its_turn_and_those_of_ipv6_come_last() {
+        let all: Vec<SocketAddr> = ["[::1]:80", "10.0.0.1:80", "10.0.0.2:80", "10.0.0.3:80"]
             .map(|text| text.parse().unwrap())
             .to_vec();
         let outcome: Outcome = Ok(all.clone().into());
         let (mut turn, mut first) = (0, BTreeMap::<SocketAddr, u32>::new());
         for _ in 0..30 {
             let order = in_turn(&outcome, &mut turn).unwrap();
-            assert_eq!((order.len(), order[3]), (4, all[2]));
+            assert_eq!((order.len(), order[3]), (4, all[0]));
             *first.entry(order[0]).or_default() += 1;
         }
         assert_eq!(first.into_values().collect::<Vec<_>>(), [10, 10, 10]);

@@ -23,8 +23,9 @@ impl Reactor {
     pub(super) fn dispatch(&mut self, id: CallId, fresh: bool, now: Instant) {
         let Some(call) = self.calls.get_mut(id) else { return };
         call.exchange = Exchange::default();
+        let authority = Arc::clone(&call.target.authority);
         let pool = self.pool_of(id);
-        if self.has_queue(pool) {
+        if self.has_queue(pool, &authority) {
             if self.join(id, pool, fresh, now) {
                 return;
             }
@@ -129,9 +130,10 @@ impl Reactor {
                 head_end: 0,
                 reused: false,
                 idle_since: None,
+                lapses: false,
                 http2: None,
             });
-            self.opened(pool);
+            self.opened(pool, &authority);
             self.opening(connection);
             if let Some(call) = self.calls.get_mut(id) {
                 call.connection = Some(connection);

@@ -536,9 +536,9 @@ fn what_a_gather_opened_goes_back_to_one_connection() {
     }
     let mut reactor = bench.engine.lock();
     assert_eq!(reactor.connections.len(), 5);
-    reactor.trim_surplus(Instant::now());
+    reactor.close_lapsed(Instant::now());
     assert_eq!(reactor.connections.len(), 5, "they are kept for the next gather");
-    reactor.trim_surplus(Instant::now() + Duration::from_secs(6));
+    reactor.close_lapsed(Instant::now() + Duration::from_secs(6));
     assert_eq!(reactor.connections.len(), 1);
 }
 

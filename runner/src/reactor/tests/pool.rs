@@ -5,7 +5,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 
 use aiotest_core::stats::Phase;
 
-use super::super::PoolId;
+use super::super::{Limits, PoolId};
 use super::*;
 
 /// A server that answers a request when it is told to, on the connection that the request came on.
@@ -43,8 +43,12 @@ impl Slow {
 
 impl Bench {
     fn shared(limit: usize, force_close: bool) -> (Self, PoolId) {
+        Self::limited(Limits { all: limit, force_close, ..Limits::default() })
+    }
+
+    fn limited(limits: Limits) -> (Self, PoolId) {
         let mut bench = Self::new();
-        let pool = bench.engine.lock().open_pool(limit, force_close);
+        let pool = bench.engine.lock().open_pool(limits);
         bench.session = bench.engine.lock().open_session(Some(pool));
         (bench, pool)
     }
@@ -249,22 +253,32 @@ fn a_place_is_free_again_when_the_server_closes_or_refuses() {
     assert_eq!((total.requests, total.failures, total.sent), (60, 20, 40));
 }
 
-#[test]
-fn whatever_happens_the_limit_holds_and_nobody_is_forgotten() {
-    // Replies, replies and closes, or closes without one, by the number of the request.
-    let served = Arc::new(AtomicU32::new(0));
-    let counted = Arc::clone(&served);
-    let url = serve(move |_, mut socket| {
+/// A server that replies, replies and closes, or closes without a reply, by the number of the request.
+fn serve_unsteadily() -> String {
+    let served = AtomicU32::new(0);
+    serve(move |_, mut socket| {
         while !read_request(&mut socket).is_empty() {
-            let number = counted.fetch_add(1, Ordering::Relaxed);
-            match number % 7 {
+            match served.fetch_add(1, Ordering::Relaxed) % 7 {
                 0 => return,
                 1 => return reply(&mut socket, OK),
                 _ => reply(&mut socket, OK),
             }
         }
-    });
-    let (bench, pool) = Bench::shared(3, false);
+    })
+}
+
+#[test]
+fn whatever_happens_the_limits_hold_and_nobody_is_forgotten() {
+    let urls = [serve_unsteadily(), serve_unsteadily()];
+    shake(Limits { all: 3, ..Limits::default() }, &urls[..1]);
+    let (keep, all) = (Some(Duration::from_millis(2)), 3);
+    shake(Limits { all, keep, ..Limits::default() }, &urls);
+    shake(Limits { all, per_host: 2, keep, ..Limits::default() }, &urls);
+    shake(Limits { per_host: 2, ..Limits::default() }, &urls);
+}
+
+fn shake(limits: Limits, urls: &[String]) {
+    let (bench, pool) = Bench::limited(limits);
     let mut dice = 1_u32;
     let mut roll = |sides: u32| {
         dice = dice.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
@@ -283,7 +297,8 @@ fn whatever_happens_the_limit_holds_and_nobody_is_forgotten() {
                     0 => Timeouts { total: Some(Duration::from_micros(300)), ..Timeouts::default() },
                     _ => Timeouts::default(),
                 };
-                let request = Request { session, timeouts, ..bench.request("GET", &url) };
+                let url = &urls[roll(urls.len() as u32) as usize];
+                let request = Request { session, timeouts, ..bench.request("GET", url) };
                 open.push(bench.start(request));
             }
             6 if !open.is_empty() => {
@@ -298,8 +313,11 @@ fn whatever_happens_the_limit_holds_and_nobody_is_forgotten() {
             _ => {
                 bench.engine.drive(&mut Vec::new());
                 let (idle, all, waiting) = bench.counts(pool);
-                assert!(all <= 3, "{all} connections");
-                assert!(waiting == 0 || (idle == 0 && all == 3), "{waiting} wait, {idle} of {all} are idle");
+                assert!(all <= limits.all, "{all} connections");
+                let most = bench.engine.lock().most_to_a_host(pool);
+                assert!(most <= limits.per_host, "{most} connections to a host");
+                let no_room = (idle == 0 && all == limits.all) || most == limits.per_host;
+                assert!(waiting == 0 || no_room, "{waiting} wait, {idle} of {all} are idle");
             }
         }
     }
@@ -307,4 +325,41 @@ fn whatever_happens_the_limit_holds_and_nobody_is_forgotten() {
     let (idle, all, waiting) = bench.counts(pool);
     assert_eq!((idle, waiting), (all, 0));
     assert!(bench.engine.lock().calls.values().all(|call| call.record.is_some()));
+}
+
+#[test]
+fn a_host_that_has_its_connections_holds_up_no_other() {
+    let (one, two) = (Slow::new(), Slow::new());
+    let (bench, pool) = Bench::limited(Limits { per_host: 1, ..Limits::default() });
+    let calls = [&one, &one, &one, &two].map(|server| bench.start(bench.request("GET", &server.url)));
+    bench.drive_until(|| bench.engine.sent_total() == 2);
+    assert_eq!(bench.counts(pool), (0, 2, 2));
+    two.next().2.send(OK).unwrap();
+    bench.finish(&calls[3..]);
+    assert_eq!(bench.counts(pool), (1, 2, 2), "those of the first host still wait");
+    for n in 0..3 {
+        let (_, connection, answer) = one.next();
+        assert_eq!(connection, 0, "always the same");
+        answer.send(OK).unwrap();
+        bench.finish(&calls[n..=n]);
+    }
+    assert_eq!((bench.total().sent, bench.counts(pool)), (4, (2, 2, 0)));
+}
+
+#[test]
+fn an_idle_connection_is_closed_when_its_time_is_over_and_not_while_it_is_used() {
+    let url = serve_always(OK);
+    let keep = Some(Duration::from_millis(200));
+    let (bench, pool) = Bench::limited(Limits { keep, ..Limits::default() });
+    let together = [0; 3].map(|_| bench.start(bench.request("GET", &url)));
+    bench.finish(&together);
+    assert_eq!(bench.counts(pool), (3, 3, 0));
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_millis(600) {
+        bench.call(bench.request("GET", &url));
+    }
+    assert_eq!(bench.counts(pool), (1, 1, 0), "the one that is used");
+    assert_eq!(bench.engine.lock().lapses.len(), 1, "however many calls there were");
+    bench.drive_until(|| bench.counts(pool) == (0, 0, 0));
+    assert!(bench.engine.lock().lapses.is_empty());
 }

@@ -52,8 +52,11 @@ need_python() {
 # The servers that the examples load, and the tests start.
 need_servers() {
     have redis-server redis-server
-    command -v mosquitto >/dev/null || [ -x /usr/sbin/mosquitto ] || package mosquitto ||
-        missing+=("mosquitto: install it (on Debian and Ubuntu: apt install mosquitto)")
+    local server
+    for server in mosquitto nginx; do
+        command -v "$server" >/dev/null || [ -x "/usr/sbin/$server" ] || package "$server" ||
+            missing+=("$server: install it (on Debian and Ubuntu: apt install $server)")
+    done
     compgen -G "/usr/lib/postgresql/*/bin/initdb" >/dev/null || command -v initdb >/dev/null || package postgresql ||
         missing+=("PostgreSQL: install it (on Debian and Ubuntu: apt install postgresql)")
 }

@@ -147,7 +147,7 @@ class Peer:
 
     async def answer(self, stream: int, seen: Seen) -> None:
         """As the application says."""
-        status, headers, body = application(seen)
+        status, headers, body = self.server.say(seen)
         body = b"" if seen.method == "HEAD" else body
         length = [] if status in {204, 304} or seen.method == "HEAD" else [("content-length", str(len(body)))]
         self.h2.send_headers(stream, [(":status", str(status)), *headers, *length], end_stream=not body)
@@ -157,14 +157,15 @@ class Peer:
 
     async def send_body(self, stream: int, body: bytes, *, end: bool = True) -> None:
         """As the client's windows allow."""
-        while body:
-            room = min(self.h2.local_flow_control_window(stream), self.h2.max_outbound_frame_size, len(body))
+        left = memoryview(body)
+        while left:
+            room = min(self.h2.local_flow_control_window(stream), self.h2.max_outbound_frame_size, len(left))
             if room <= 0:
                 async with self.changed:
                     await self.changed.wait()
                 continue
-            piece, body = body[:room], body[room:]
-            self.h2.send_data(stream, piece, end_stream=end and not body)
+            piece, left = bytes(left[:room]), left[room:]
+            self.h2.send_data(stream, piece, end_stream=end and not left)
             self.flush()
 
     def count(self, kind: type[h2.events.Event]) -> int:
@@ -182,6 +183,7 @@ class Server(Listener):
         self.takes_bodies = True
         self.handlers: dict[str, Handler] = {}
         self.early: dict[str, Handler] = {}
+        self.redirects: dict[str, tuple[int, str]] = {}
         self.peers: list[Peer] = []
         self.requests: Counter[str] = Counter()
         self.seen: list[Seen] = []
@@ -198,6 +200,12 @@ class Server(Listener):
         """A request is there."""
         self.requests[seen.path.partition("?")[0]] += 1
         self.seen.append(seen)
+
+    def say(self, seen: Seen) -> Reply:
+        """What a redirect of this server says, or else the application."""
+        if (to := self.redirects.get(seen.path)) is None:
+            return application(seen)
+        return to[0], [("location", to[1])], b""
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """In HTTP/2 if the client begins so, or else in HTTP/1.1."""
@@ -240,7 +248,7 @@ class Server(Listener):
                 body, begun = begun[:length], begun[length:]
             seen = Seen(method, path, known["host"], headers, body)
             self.note(seen)
-            status, said, body = application(seen)
+            status, said, body = self.say(seen)
             if status not in {204, 304} and method != "HEAD":
                 said = [*said, ("content-length", str(len(body)))]
             text = "".join(f"{name}: {value}\r\n" for name, value in said)

@@ -18,6 +18,8 @@ class Zone(asyncio.DatagramProtocol):
     ttl: int
     """Seconds."""
     silent: bool = False
+    delay: float = 0.0
+    """Seconds until it answers."""
     asked: list[str] = field(default_factory=list)
     """Names whose IPv4 addresses were asked for."""
 
@@ -40,7 +42,7 @@ class Zone(asyncio.DatagramProtocol):
         answer = data[:2] + struct.pack("!5H", flags, 1, len(records), 0, 0) + data[12 : end + 4]
         for record in records:
             answer += struct.pack("!3HIH", 0xC00C, A, 1, self.ttl, len(record)) + record
-        self.transport.sendto(answer, addr)
+        asyncio.get_running_loop().call_later(self.delay, self.transport.sendto, answer, addr)
 
 
 def name_at(data: bytes, at: int) -> tuple[str, int]:

@@ -8,17 +8,20 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-import time
 from collections import Counter
+from time import monotonic
 from typing import Any
 
 from aiotest.client import ClientSession, TCPConnector
 from aiotest.exception import ClientConnectorError
-from call_server import reply
+from call_server import Recorded, Seen, Server, reply
+from certificates import Certificates
 from dns_server import Zone
 
 SERVER = "127.0.0.77"
 NAME = "api.prod.test"
+DELAY = 0.1
+"""Seconds that DNS takes; the first byte of a reply takes twice that, the rest of it three times."""
 
 
 class Web:
@@ -36,7 +39,7 @@ class Web:
 
     async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One call and the end."""
-        self.connections.append((time.monotonic(), writer.get_extra_info("sockname")[0]))
+        self.connections.append((monotonic(), writer.get_extra_info("sockname")[0]))
         while (await reader.readline()).strip():
             pass
         writer.write(reply(body=b"ok", head="Connection: close\r\n"))
@@ -48,16 +51,16 @@ async def follow(ttl: int) -> dict[str, Any]:
     zone, web = Zone({NAME: ["127.0.0.2", "127.0.0.3"]}, ttl), Web()
     await zone.listen(SERVER)
     await web.listen("127.0.0.2", "127.0.0.3", "127.0.0.4")
-    begun = time.monotonic()
+    begun = monotonic()
     changed = 0.0
     async with ClientSession(f"http://api:{web.port}", connector=TCPConnector(force_close=True)) as session:
-        while time.monotonic() < begun + 5:
+        while monotonic() < begun + 5:
             async with session.get("/") as response:
                 assert await response.text() == "ok"
             await asyncio.sleep(0.01)
-            if not changed and begun + 1 < time.monotonic():
+            if not changed and begun + 1 < monotonic():
                 zone.addresses[NAME] = ["127.0.0.4"]
-                changed = time.monotonic()
+                changed = monotonic()
     before = Counter(address for at, address in web.connections if at < changed)
     after = min(at for at, address in web.connections if address == "127.0.0.4") - changed
     late = [address for at, address in web.connections if changed + after < at]
@@ -68,13 +71,46 @@ async def fail(silent: bool) -> dict[str, Any]:
     """One call to a name that nobody knows, or of which nobody speaks."""
     zone = Zone({}, 60, silent)
     await zone.listen(SERVER)
-    begun = time.monotonic()
+    begun = monotonic()
     async with ClientSession() as session:
         try:
             await session.get("http://nobody/")
         except ClientConnectorError as error:
-            return {"text": str(error), "took": time.monotonic() - begun, "asked": zone.asked}
+            return {"text": str(error), "took": monotonic() - begun, "asked": zone.asked}
     raise AssertionError("nobody answered, and yet there was a reply")
+
+
+async def phases() -> dict[str, Any]:
+    """Two calls over one connection: what each of their phases took, in milliseconds, and the whole."""
+    zone = Zone({NAME: ["127.0.0.1"]}, 60, delay=DELAY)
+    await zone.listen(SERVER)
+    certificates = Certificates()
+
+    async def slowly(seen: Seen, writer: asyncio.StreamWriter) -> None:
+        await asyncio.sleep(2 * DELAY)
+        writer.write(reply(body=b"some", length=8))
+        await asyncio.sleep(3 * DELAY)
+        writer.write(b"more")
+
+    async with Server(certificates.server()) as server:
+        server.handlers["/slow"] = slowly
+        base = f"https://{NAME}:{server.port}"
+        connector = TCPConnector(limit=1, ssl=False)
+        async with ClientSession(base, connector=connector) as session:
+
+            async def call(name: str) -> None:
+                async with session.get("/slow", name=name) as response:
+                    assert await response.read() == b"somemore"
+
+            await asyncio.gather(call("first"), call("second"))
+        await connector.close()
+    recorded = Recorded()
+    seen = {}
+    for name in ("first", "second"):
+        row = recorded.row(name)
+        took = {phase: times["sum"] / 1000 for phase, times in row["phases"]}
+        seen[name] = took | {"all": sum(times["latency"]["sum"] for times in row["times"]) / 1000}
+    return seen
 
 
 CASES = {
@@ -82,6 +118,7 @@ CASES = {
     "no-time-to-live": lambda: follow(ttl=0),
     "unknown": lambda: fail(silent=False),
     "silent": lambda: fail(silent=True),
+    "phases": phases,
 }
 
 if __name__ == "__main__":

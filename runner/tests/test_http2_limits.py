@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, Literal
 
 import h2.events
 import pytest
@@ -88,7 +88,9 @@ def _without_ports(seen: Seen, port: int) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("whose", ["own", "shared"])
-def test_what_ends_the_load_ends_streams_and_the_connections_of_users(whose: str) -> None:
+def test_what_ends_the_load_ends_streams_and_the_connections_of_users(
+    whose: Literal["own", "shared"],
+) -> None:
     async def hang(peer: Peer, stream: int, seen: Seen) -> None:
         await asyncio.Event().wait()
 

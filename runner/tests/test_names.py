@@ -1,4 +1,6 @@
-"""Names by DNS: search domains, how long an answer holds, what is said of a name that nobody knows."""
+"""Names by DNS: search domains, how long an answer holds, what is said of a name that nobody knows, and what
+it takes beside the other phases of a call.
+"""
 
 from __future__ import annotations
 
@@ -61,3 +63,22 @@ def test_servers_that_do_not_answer_are_waited_for_as_they_are_set_up(tmp_path: 
     seen = run(tmp_path, "silent")
     assert "`nobody`: no DNS server has answered" in seen["text"]
     assert 1.0 < seen["took"] < 10.0
+
+
+def test_each_phase_of_a_call_takes_what_it_took(tmp_path: Path) -> None:
+    """In milliseconds: DNS takes 100, the first byte 200, the rest 300."""
+    seen = run(tmp_path, "phases")
+    first, second = seen["first"], seen["second"]
+    made = ["dns", "connect", "tls"]
+    assert list(first) == [*made, "send", "wait", "receive", "all"]
+    assert list(second) == ["queue", "dns", "send", "wait", "receive", "all"]
+    # A machine that is late makes any of them longer; what belongs to one of them is never less.
+    for took in (first, second):
+        assert took["dns"] >= 100
+        assert took["wait"] >= 200
+        assert took["receive"] >= 300
+        whole = sum(took.values()) - took["all"]
+        assert took["all"] * 0.9 < whole <= took["all"] + 0.01, "nothing is in no phase, or in two"
+    assert second["queue"] >= 500, "it waits for the connection of the first"
+    assert 0 < first["connect"] < first["wait"]
+    assert 0 < first["tls"] < first["wait"]

@@ -8,6 +8,8 @@ import struct
 from dataclasses import dataclass, field
 
 A, NAME_ERROR = 1, 3
+SERVER = "127.0.0.77"
+"""Where one listens, as `/etc/resolv.conf` of a test says."""
 
 
 @dataclass

@@ -16,9 +16,8 @@ from aiotest.client import ClientSession, TCPConnector
 from aiotest.exception import ClientConnectorError
 from call_server import Recorded, Seen, Server, reply
 from certificates import Certificates
-from dns_server import Zone
+from dns_server import SERVER, Zone
 
-SERVER = "127.0.0.77"
 NAME = "api.prod.test"
 DELAY = 0.1
 """Seconds that DNS takes; the first byte of a reply takes twice that, the rest of it three times."""

@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from dns_server import SERVER
+from test_differential import check
 
 HERE = Path(__file__).parent
-RESOLV_CONF = """\
-nameserver 127.0.0.77
+RESOLV_CONF = f"""\
+nameserver {SERVER}
 search shop.test prod.test
 options ndots:2 timeout:1 attempts:2
 """
@@ -23,12 +25,12 @@ options ndots:2 timeout:1 attempts:2
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="another /etc/resolv.conf takes root")
 
 
-def run(folder: Path, case: str) -> dict[str, Any]:
-    """What a case of names_run.py saw."""
+def run(folder: Path, case: str, script: str = "names_run.py") -> dict[str, Any]:
+    """What a script saw where DNS is the test's."""
     (folder / "resolv.conf").write_text(RESOLV_CONF)
     mount = f'mount --bind {folder / "resolv.conf"} /etc/resolv.conf && exec "$@"'
     command = ["unshare", "--mount", "sh", "-c", mount, "sh"]
-    command += [sys.executable, str(HERE / "names_run.py"), case]
+    command += [sys.executable, str(HERE / script), case]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert ended.returncode == 0, ended.stderr
     seen: dict[str, Any] = json.loads(ended.stdout)
@@ -82,3 +84,12 @@ def test_each_phase_of_a_call_takes_what_it_took(tmp_path: Path) -> None:
     assert second["queue"] >= 500, "it waits for the connection of the first"
     assert 0 < first["connect"] < first["wait"]
     assert 0 < first["tls"] < first["wait"]
+
+
+def test_names_redirects_between_them_and_their_cookies_are_as_with_aiohttp(tmp_path: Path) -> None:
+    seen = run(tmp_path, "", "both_names_run.py")
+    assert len(seen) == 9
+    for what, (ours, theirs) in seen.items():
+        check("names", what, ours, theirs)
+    host, url, name = seen["a name in another script"][0]
+    assert (host.split(":")[0], name) == ("xn--bcher-kva.test", "bücher.test"), url

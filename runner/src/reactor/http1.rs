@@ -117,10 +117,20 @@ pub(super) fn parse_head(
     let length = match outcome {
         Ok(httparse::Status::Complete(length)) => length,
         Ok(httparse::Status::Partial) if MAX_HEAD <= blank + data.len() => {
-            return Err(Failure::with(FailureKind::HeadTooLong, format!("more than {MAX_HEAD} bytes")));
+            return Err(head_too_long());
         }
         Ok(httparse::Status::Partial) => return Ok(None),
-        Err(error) => return Err(head_failure(error)),
+        Err(error) => {
+            let Some(unfolded) = unfold(data).filter(|_| error == httparse::Error::HeaderName) else {
+                return Err(head_failure(error));
+            };
+            let folds = data.len() - unfolded.len();
+            return match parse_head(&unfolded, method, target)? {
+                Some(reply) => Ok(Some(Reply { length: blank + folds + reply.length, ..reply })),
+                None if MAX_HEAD <= blank + data.len() => Err(head_too_long()),
+                None => Ok(None),
+            };
+        }
     };
     let status = parsed.code.unwrap_or_default();
     let minor = parsed.version.unwrap_or_default();
@@ -145,6 +155,31 @@ pub(super) fn parse_head(
         spans,
     };
     Ok(Some(Reply { head, framing, keep_alive, length: blank + length }))
+}
+
+fn head_too_long() -> Failure {
+    Failure::with(FailureKind::HeadTooLong, format!("more than {MAX_HEAD} bytes"))
+}
+
+/// A head whose headers go over several lines, which RFC 9112 has not allowed since 2014 and old servers send, with each on one;
+/// behind the head, all is as it was. `None`: there is no such header.
+fn unfold(data: &[u8]) -> Option<Vec<u8>> {
+    let mut unfolded = Vec::with_capacity(data.len());
+    let mut rest = data;
+    let mut lines = 0;
+    while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
+        let (line, after) = rest.split_at(end + 1);
+        let text = line.strip_suffix(b"\r\n").unwrap_or(&line[..end]);
+        if text.is_empty() {
+            break;
+        }
+        // The line of the status is no header.
+        let goes_on = 0 < lines && matches!(after.first(), Some(b' ' | b'\t'));
+        unfolded.extend_from_slice(if goes_on { text } else { line });
+        (rest, lines) = (after, lines + 1);
+    }
+    unfolded.extend_from_slice(rest);
+    (unfolded.len() < data.len()).then_some(unfolded)
 }
 
 fn head_failure(error: httparse::Error) -> Failure {
@@ -394,6 +429,22 @@ mod tests {
         let mut data = b"HTTP/1.1 200 OK\r\nX: ".to_vec();
         data.resize(MAX_HEAD + 1, b'a');
         assert_eq!(parse(&data, "GET").unwrap_err().kind, FailureKind::HeadTooLong);
+    }
+
+    #[test]
+    fn a_header_over_several_lines_is_one() {
+        let data = b"HTTP/1.1 200 OK\r\nX-A: one\r\n two \n\tthree\r\nContent-Length:\r\n 5\r\n\r\na\r\n b";
+        for end in 0..data.len() - 5 {
+            assert!(parse(&data[..end], "GET").unwrap().is_none(), "{end}");
+        }
+        let reply = parse(data, "GET").unwrap().unwrap();
+        assert_eq!(reply.head.header("x-a"), Some(&b"one two \tthree"[..]));
+        assert_eq!((reply.framing, &data[reply.length..]), (Framing::Length(5), &b"a\r\n b"[..]));
+        let line = |headers: &str| parse(format!("HTTP/1.1 200 OK\r\n{headers}\r\n").as_bytes(), "GET");
+        assert_eq!(line(" X-A: b\r\n").unwrap_err().kind, FailureKind::HeaderMalformed);
+        assert_eq!(line("X-A: b\r\n c\r\nX B: d\r\n").unwrap_err().kind, FailureKind::HeaderMalformed);
+        let endless = format!("X-A: b\r\n{}", " c\r\n".repeat(MAX_HEAD / 4));
+        assert_eq!(line(&endless).unwrap_err().kind, FailureKind::HeadTooLong);
     }
 
     #[test]

@@ -21,6 +21,7 @@ const REPLIES: &[&[u8]] = &[
     b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5;x=y\r\nhello\r\n6\r\n world\r\n0\r\nTrailer: z\r\n\r\n",
     b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
     b"HTTP/1.0 200 OK\r\n\r\nuntil the close",
+    b"HTTP/1.1 200 OK\r\nX-A: over\r\n two lines\r\nContent-Length:\r\n\t5\r\n\r\nhello",
     b"HTTP/1.1 302 Found\r\nLocation: /elsewhere?a=b#c\r\nSet-Cookie: a=b; Path=/; HttpOnly\r\nContent-Length: 3\r\nConnection: close\r\n\r\nbye",
     b"HTTP/1.1 304 Not Modified\r\nETag: \"x\"\r\nContent-Length: 99\r\n\r\n",
     b"HTTP/1.1 503 \xe4\xf6\r\nRetry-After: 1\r\nContent-Length: 4\r\n\r\nbusyHTTP/1.1 200 OK\r\n\r\n",

@@ -15,6 +15,7 @@ mod machines;
 mod member;
 mod shape;
 mod spec;
+mod stages;
 mod summary;
 
 use std::borrow::Cow;
@@ -295,6 +296,7 @@ impl Master {
         self.check_members(now);
         self.check_grant(now);
         self.check_shape(now);
+        self.check_stages(now);
         self.check_complete(now);
         self.check_gaps(now);
         self.check_stop(now);
@@ -313,7 +315,8 @@ impl Master {
             RunState::Waiting => silence.into_iter().chain(stop).chain([startup]).min(),
             RunState::Running => {
                 let settle = self.adopting.or(self.settle_at);
-                [silence, complete, stop, settle, self.shape.poll_timeout()].into_iter().flatten().min()
+                let load = self.shape.poll_timeout().or_else(|| self.next_stage());
+                [silence, complete, stop, settle, load].into_iter().flatten().min()
             }
             RunState::Draining => silence.into_iter().chain(self.last_moment()).min(),
             RunState::Ended => None,

@@ -12,6 +12,8 @@ use crate::tick::micros;
 
 /// The most users of a run.
 pub const MAX_USERS: u32 = 10_000_000;
+/// The most stages of a load.
+pub const MAX_STAGES: usize = 100;
 /// The most runner processes of a run.
 pub const MAX_PROCESSES: u32 = 4096;
 /// The most user classes of a scenario.
@@ -68,6 +70,8 @@ pub struct RunIdentity {
 pub enum Load {
     /// A ramp to a number of users, held.
     Constant(Constant),
+    /// A line after the other, each from where the one before it ended; 1 to [`MAX_STAGES`].
+    Stages(Vec<Stage>),
     /// The scenario's `LoadUserShape` says it as the run goes.
     Shape,
 }
@@ -83,6 +87,27 @@ pub struct Constant {
     /// deadline.
     #[serde(default, with = "micros::option")]
     pub duration: Option<Duration>,
+}
+
+/// A line to a number of users.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stage {
+    /// From the begin of the line to its end; with none, users change at once.
+    #[serde(with = "micros")]
+    pub duration: Duration,
+    /// Users at the line's end; at most [`MAX_USERS`].
+    pub users: u32,
+}
+
+impl Load {
+    /// What the form is called.
+    pub const fn form(&self) -> &'static str {
+        match self {
+            Self::Constant(_) => "constant",
+            Self::Stages(_) => "stages",
+            Self::Shape => "shape",
+        }
+    }
 }
 
 /// How long each part of a run may take.
@@ -150,12 +175,18 @@ pub enum InvalidRun {
     /// `spawn_rate` cannot be a rate.
     #[error("a spawn rate of {0} users a second: must be a finite number above 0")]
     SpawnRate(String),
+    /// There are no stages, or too many.
+    #[error("{0} stages: there must be 1 to {MAX_STAGES}")]
+    Stages(usize),
+    /// The stages make no load.
+    #[error("no stage has both users and a duration above 0")]
+    EmptyStages,
     /// The load of a run that is on was to become another kind of load.
     #[error(
         "the load of a run cannot change its form: this run began with a {began}, another form needs another run"
     )]
     Form {
-        /// What the run began with: `constant` or `shape`.
+        /// What the run began with: the name of a form.
         began: &'static str,
     },
 }
@@ -178,13 +209,14 @@ impl RunSpec {
             let (runners, processes) = (self.runners, self.processes_per_runner);
             return Err(InvalidRun::Processes { runners, processes });
         }
-        match self.load {
+        match &self.load {
             Load::Constant(load) if load.users < 1 || MAX_USERS < load.users => {
                 Err(InvalidRun::Users(load.users))
             }
             Load::Constant(load) if !is_rate(load.spawn_rate) => {
                 Err(InvalidRun::SpawnRate(load.spawn_rate.to_string()))
             }
+            Load::Stages(stages) => check_stages(stages),
             _ => Ok(()),
         }
     }
@@ -193,6 +225,19 @@ impl RunSpec {
     pub fn processes(&self) -> Option<u32> {
         self.runners.checked_mul(self.processes_per_runner)
     }
+}
+
+fn check_stages(stages: &[Stage]) -> Result<(), InvalidRun> {
+    if stages.is_empty() || MAX_STAGES < stages.len() {
+        return Err(InvalidRun::Stages(stages.len()));
+    }
+    if let Some(stage) = stages.iter().find(|stage| MAX_USERS < stage.users) {
+        return Err(InvalidRun::Users(stage.users));
+    }
+    if stages.iter().all(|stage| stage.users == 0 || stage.duration.is_zero()) {
+        return Err(InvalidRun::EmptyStages);
+    }
+    Ok(())
 }
 
 /// Whether a number can be users per second.

@@ -43,8 +43,9 @@ impl Master {
         self.state = RunState::Running;
         self.events.push_back(MasterEvent::TestStart);
         self.check_members(now);
-        match self.spec.load {
+        match &self.spec.load {
             Load::Constant(load) => self.retarget(now, load.users, load.spawn_rate),
+            Load::Stages(_) => self.check_stages(now),
             Load::Shape => self.shape.begin(now),
         }
         self.stop = Some(self.planned_stop(start));
@@ -54,6 +55,11 @@ impl Master {
     pub(super) fn retarget(&mut self, now: Tick, users: u32, rate: f64) {
         let at = self.start.map_or(now, |start| start.max(now + LEAD));
         self.layout.retarget(at, users, rate);
+        self.targeted(now, users);
+    }
+
+    /// Notes where the line that was just laid out leads.
+    pub(super) fn targeted(&mut self, now: Tick, users: u32) {
         self.target = self.target.max(users);
         if self.first_ramp_end.is_none() && 0 < users {
             self.first_ramp_end = self.layout.plan().ramps.last().map(Ramp::end);
@@ -137,9 +143,13 @@ impl Master {
         }
     }
 
+    /// The start of a load that is on, and of which it is known who has what.
+    pub(super) fn on_since(&self) -> Option<Tick> {
+        self.start.filter(|_| self.state == RunState::Running && self.adopting.is_none())
+    }
+
     pub(super) fn check_shape(&mut self, now: Tick) {
-        let on = self.state == RunState::Running && self.adopting.is_none();
-        let Some(start) = self.start.filter(|_| on) else { return };
+        let Some(start) = self.on_since() else { return };
         if let Some(deadline) = self.shape.due(now, start) {
             self.events.push_back(MasterEvent::AskShape { run_time: now.since(start), deadline });
         }

@@ -72,10 +72,14 @@ impl Layout {
     /// A new target: from `at` on, users change to `to` at a rate.
     pub(super) fn retarget(&mut self, at: Tick, to: u32, rate: f64) {
         let at = self.line().map_or(at, |last| last.at.max(at));
-        let from = self.last_users(at);
-        let members: Vec<(ProcessId, bool)> =
-            self.slots.iter().map(|slot| (slot.id.clone(), slot.held)).collect();
-        self.rebuild(Ramp { version: 0, at, since: at, from, to, rate }, members);
+        self.lay(Ramp { version: 0, at, since: at, from: self.last_users(at), to, rate });
+    }
+
+    /// Another line, in force from its instant on, but not before the last one is.
+    pub(super) fn lay(&mut self, line: Ramp) {
+        let at = self.line().map_or(line.at, |last| last.at.max(line.at));
+        let members = self.slots.iter().map(|slot| (slot.id.clone(), slot.held)).collect();
+        self.rebuild(Ramp { at, ..line }, members);
     }
 
     /// From `at` on the load is shared by `members`. Those who had no part get theirs later, once

@@ -19,18 +19,18 @@ impl Master {
             ..self.spec.clone()
         };
         spec.check_numbers()?;
-        match (&self.spec.load, &spec.load) {
-            (Load::Constant(_), Load::Constant(_)) | (Load::Shape, Load::Shape) => {}
-            (Load::Constant(_), Load::Shape) => return Err(InvalidRun::Form { began: "constant" }),
-            (Load::Shape, Load::Constant(_)) => return Err(InvalidRun::Form { began: "shape" }),
+        if self.spec.load.form() != spec.load.form() {
+            return Err(InvalidRun::Form { began: self.spec.load.form() });
         }
         if self.state == RunState::Ended {
             // Its report is made.
             return Ok(());
         }
-        self.spec = spec;
-        if let Load::Constant(load) = self.spec.load {
-            self.go_to(now, load);
+        let before = std::mem::replace(&mut self.spec, spec);
+        match (&self.spec.load, before.load) {
+            (Load::Constant(load), _) => self.go_to(now, *load),
+            (Load::Stages(_), Load::Stages(before)) => self.restage(now, &before),
+            _ => {}
         }
         self.move_stop(now);
         self.set_marks(now);
@@ -67,9 +67,11 @@ impl Master {
     pub(super) fn planned_stop(&self, start: Tick) -> Stop {
         let Deadlines { run, stop, .. } = self.spec.deadlines;
         let duration = match &self.spec.load {
-            Load::Constant(load) => load.duration.filter(|duration| *duration <= run),
+            Load::Constant(load) => load.duration,
+            Load::Stages(stages) => Some(stages.iter().map(|stage| stage.duration).sum()),
             Load::Shape => None,
         };
+        let duration = duration.filter(|duration| *duration <= run);
         let (at, reason) = match duration {
             Some(duration) => (start + duration, StopReason::Completed),
             None => (start + run, StopReason::RunDeadline),

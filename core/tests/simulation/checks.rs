@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use aiotest_core::message::RunState;
+use aiotest_core::plan::Plan;
 use aiotest_core::stats::{Row, Statistics};
 use aiotest_core::tick::Tick;
 use aiotest_core::wall::WallClock;
@@ -26,10 +27,8 @@ impl World {
             // Whoever has not heard of an edit is on the line of before, and on that only.
             self.plans.retain(|_, (told, _)| self.now.before(SLOW) <= *told);
             // Processes may still go by the clock of a master that is gone, which was a little ahead.
-            let lines = self
-                .plans
-                .values()
-                .flat_map(|(_, plan)| [self.master_now(), self.now].map(|at| plan.users(at)));
+            let until = self.master_now().max(self.now);
+            let lines = self.plans.values().map(|(_, plan)| most(plan, self.now.before(SLOW), until));
             let allowed = self.targets.values().copied().chain(lines).max().unwrap_or_default();
             let live: u32 = self.processes.iter().map(Process::users).sum();
             if allowed < live {
@@ -138,6 +137,14 @@ impl World {
         }
         Ok(())
     }
+}
+
+/// The most users that a plan has in a time.
+fn most(plan: &Plan, from: Tick, until: Tick) -> u32 {
+    let just_before = |at: Tick| at.before(Duration::from_micros(1));
+    let bends = plan.ramps.iter().flat_map(|ramp| [ramp.at, just_before(ramp.at), ramp.end()]);
+    let within = bends.filter(|at| from <= *at && *at <= until).chain([from, until]);
+    within.map(|at| plan.users(at)).max().unwrap_or_default()
 }
 
 fn count(statistics: &Statistics) -> u64 {

@@ -99,6 +99,19 @@ fn with_a_load_that_is_edited_every_promise_is_kept() {
     every_seed_keeps_every_promise(40, |seed| Scenario { faults, ..Scenario::drawn(seed) });
 }
 
+#[test]
+fn with_a_load_in_stages_every_promise_is_kept() {
+    for (count, faults) in [
+        (40, Faults::default()),
+        (40, Faults { edit: 0.1, ..Faults::default() }),
+        (80, Faults { edit: 0.05, ..Faults::deaths() }),
+        (80, Faults { crash: 0.05, edit: 0.05, ..Faults::everything() }),
+        (80, Faults { amnesia: 0.7, edit: 0.0, ..Faults::crashes() }),
+    ] {
+        every_seed_keeps_every_promise(count, |seed| Scenario { faults, ..Scenario::in_stages(seed) });
+    }
+}
+
 #[track_caller]
 fn a_planted_bug_is_caught(sabotage: Sabotage, faults: Faults, said: &str) {
     let scenario = |seed| Scenario { sabotage: Some(sabotage), faults, ..Scenario::drawn(seed) };

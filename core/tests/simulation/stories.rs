@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use aiotest_core::master::MasterEvent;
-use aiotest_core::message::{ProcessId, RunState, StopReason};
+use aiotest_core::message::{LiveSpec, ProcessId, RunState, StopReason};
 use aiotest_core::report::{Outcome, Report};
-use aiotest_core::run::{ClassSpec, Constant, Load};
+use aiotest_core::run::{ClassSpec, Constant, Load, Stage};
 use aiotest_core::wall::WallClock;
 
 use crate::process::Process;
@@ -19,6 +19,72 @@ fn world(load: Load, runners: u32) -> World {
     let classes = vec![ClassSpec { name: "TestShop".into(), weight: 1 }];
     let (faults, shape) = (Faults::default(), Vec::new());
     World::new(1, Scenario { spec: spec(load, runners, 1), classes, faults, sabotage: None, shape })
+}
+
+/// Users of a load in stages at so many seconds, by hand.
+fn staged(stages: &[Stage], second: f64) -> f64 {
+    let (mut begin, mut from) = (0.0, 0.0);
+    for stage in stages {
+        let (length, to) = (stage.duration.as_secs_f64(), f64::from(stage.users));
+        if second < begin + length {
+            return from + (to - from) * (second - begin) / length;
+        }
+        (begin, from) = (begin + length, to);
+    }
+    from
+}
+
+fn in_stages(stages: &[(u64, u32)]) -> Vec<Stage> {
+    stages.iter().map(|(duration, users)| Stage { duration: seconds(*duration), users: *users }).collect()
+}
+
+#[test]
+fn a_load_in_stages_is_on_its_line_at_every_second_over_eight_runners() {
+    let stages = in_stages(&[(20, 1000), (10, 1000), (0, 300), (10, 700), (7, 0)]);
+    let mut world = world(Load::Stages(stages.clone()), 8);
+    world.play_from_start(Duration::ZERO);
+    let start = world.now.before(world.master.status(world.master_now()).elapsed.unwrap());
+    for second in 1..46 {
+        world.play(start + seconds(second) - world.now);
+        let (users, planned) = (world.users(), staged(&stages, second as f64));
+        let live = f64::from(users.iter().sum::<u32>());
+        // Users take up to three seconds to end.
+        let before = (0..4).map(|earlier| staged(&stages, (second as f64) - f64::from(earlier)));
+        let most = before.fold(planned, f64::max);
+        let off = |planned: f64| 1.0_f64.max(planned / 100.0);
+        let label = format!("{users:?} users at {second} s, planned: {planned}");
+        assert!(planned - off(planned) <= live && live <= most + off(most), "{label}");
+        assert!(planned < most || users.iter().max().unwrap() - users.iter().min().unwrap() <= 1, "{label}");
+    }
+    let (_, report) = world.play_out();
+    assert_eq!((report.run.duration_s.to_string(), report.users.target), ("47".to_owned(), 1000));
+}
+
+#[test]
+fn stages_to_come_can_be_edited_and_the_line_that_users_are_on_goes_on_from_where_they_are() {
+    let mut world = world(Load::Stages(in_stages(&[(20, 100), (20, 100), (20, 0)])), 2);
+    world.play_from_start(seconds(10));
+    let live = |world: &World, stages| LiveSpec {
+        load: Load::Stages(in_stages(stages)),
+        ..LiveSpec::of(&world.scenario.spec, world.generation + 1)
+    };
+    // What is to come only.
+    let spec = live(&world, &[(20, 100), (5, 100), (5, 10), (10, 10)]);
+    world.tell(&spec);
+    world.play(seconds(14));
+    assert_eq!(world.users().iter().sum::<u32>(), 100);
+    world.play(seconds(10));
+    assert_eq!(world.users().iter().sum::<u32>(), 10);
+    // The one that users are on, whose end moves: from where they are.
+    let spec = live(&world, &[(20, 100), (5, 100), (5, 10), (20, 90)]);
+    world.tell(&spec);
+    world.play(seconds(1));
+    assert_eq!(world.users().iter().sum::<u32>(), 10);
+    world.play(seconds(9));
+    let users = world.users().iter().sum::<u32>();
+    assert!((40..60).contains(&users), "{users}");
+    let (_, report) = world.play_out();
+    assert_eq!((report.run.duration_s.to_string(), report.users.target), ("50".to_owned(), 100));
 }
 
 fn quickstart() -> World {

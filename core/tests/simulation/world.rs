@@ -7,7 +7,7 @@ use std::time::Duration;
 use aiotest_core::master::{Decisions, Master, MasterEvent, ShapeTick};
 use aiotest_core::message::{Assignment, Departure, LiveSpec, ProcessId, Refusal, Report, RunState};
 use aiotest_core::plan::Plan;
-use aiotest_core::run::{ClassSpec, Constant, Deadlines, Load, RunIdentity, RunSpec};
+use aiotest_core::run::{ClassSpec, Constant, Deadlines, Load, RunIdentity, RunSpec, Stage};
 use aiotest_core::tick::Tick;
 
 use crate::process::Process;
@@ -119,6 +119,27 @@ impl Scenario {
             shape: Vec::new(),
         }
     }
+
+    /// The same in stages.
+    pub(crate) fn in_stages(seed: u64) -> Self {
+        let mut scenario = Self::drawn(seed);
+        scenario.spec.load = stages(&mut Random::new(seed));
+        scenario
+    }
+}
+
+fn stages(random: &mut Random) -> Load {
+    let stage = |random: &mut Random| Stage {
+        duration: Duration::from_millis(random.below(4) * random.below(5_000)),
+        users: random.below(60) as u32,
+    };
+    let mut stages: Vec<Stage> = (0..1 + random.below(6)).map(|_| stage(random)).collect();
+    // Long enough for deaths to be noticed.
+    stages.push(Stage {
+        duration: Duration::from_secs(15 + random.below(10)),
+        users: 1 + random.below(40) as u32,
+    });
+    Load::Stages(stages)
 }
 
 pub(crate) fn spec(load: Load, runners: u32, processes_per_runner: u32) -> RunSpec {
@@ -188,7 +209,7 @@ pub(crate) struct World {
     /// What the master wrote last, and when it has to write again.
     written: String,
     decided: Option<Decisions>,
-    generation: u64,
+    pub(crate) generation: u64,
     pub(crate) processes: Vec<Process>,
     /// When the last thing happened that may move users.
     pub(crate) unrest: Tick,
@@ -459,14 +480,25 @@ impl World {
 
     /// Another target, rate and duration.
     fn edit(&mut self) {
-        let Load::Constant(load) = self.scenario.spec.load else { return };
+        let load = match &self.scenario.spec.load {
+            Load::Constant(load) => {
+                let users = 1 + self.random.below(60) as u32;
+                let spawn_rate = [2.0, 10.0, 33.3, 1000.0][self.random.below(4) as usize];
+                let duration = load.duration.map(|long| long + Duration::from_secs(self.random.below(10)));
+                Load::Constant(Constant { users, spawn_rate, duration })
+            }
+            Load::Stages(_) => stages(&mut self.random),
+            Load::Shape => return,
+        };
         self.generation += 1;
-        let users = 1 + self.random.below(60) as u32;
-        let spawn_rate = [2.0, 10.0, 33.3, 1000.0][self.random.below(4) as usize];
-        let duration = load.duration.map(|long| long + Duration::from_secs(self.random.below(10)));
-        let load = Load::Constant(Constant { users, spawn_rate, duration });
         let live = LiveSpec { load, ..LiveSpec::of(&self.scenario.spec, self.generation) };
-        assert_eq!(self.master.handle_spec(self.master_now(), &live), Ok(self.generation));
+        self.tell(&live);
+    }
+
+    /// As the operator.
+    pub(crate) fn tell(&mut self, live: &LiveSpec) {
+        assert_eq!(self.master.handle_spec(self.master_now(), live), Ok(live.generation));
+        self.generation = live.generation;
         self.remember();
     }
 

@@ -8,14 +8,22 @@ use crate::duration::Duration;
 /// How much load: exactly one form.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[x_kube(
-    validation = Rule::new("[has(self.constant), has(self.shape)].exists_one(given, given)")
-        .message("exactly one of constant and shape must be given")
+    validation = Rule::new("[has(self.constant), has(self.stages), has(self.shape)].exists_one(given, given)")
+        .message("exactly one of constant, stages and shape must be given"),
+    validation = Rule::new(
+        "!has(self.stages) || self.stages.exists(stage, stage.users > 0 && duration(stage.duration) > duration('0s'))"
+    )
+    .message("stages must have one with users and a duration above 0s, or there is no load")
 )]
 #[serde(rename_all = "camelCase")]
 pub struct Load {
     /// A number of users, reached by a ramp and then held.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub constant: Option<Constant>,
+    /// From 1 to 100 lines, each from where the one before it ended, and the load ends with the last one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 100), extend("x-kubernetes-list-type" = "atomic"))]
+    pub stages: Option<Vec<Stage>>,
     /// The `LoadUserShape` of the file says how many users there are at each moment, and when it ends.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shape: Option<Shape>,
@@ -26,6 +34,8 @@ pub struct Load {
 pub enum Form<'a> {
     /// A number of users, reached by a ramp and then held.
     Constant(&'a Constant),
+    /// A line after the other.
+    Stages(&'a [Stage]),
     /// The file's own shape.
     Shape(&'a Shape),
 }
@@ -33,9 +43,10 @@ pub enum Form<'a> {
 impl Load {
     /// The form; `None` where the rule that there is exactly one was not checked and does not hold.
     pub fn form(&self) -> Option<Form<'_>> {
-        match (&self.constant, &self.shape) {
-            (Some(constant), None) => Some(Form::Constant(constant)),
-            (None, Some(shape)) => Some(Form::Shape(shape)),
+        match (&self.constant, &self.stages, &self.shape) {
+            (Some(constant), None, None) => Some(Form::Constant(constant)),
+            (None, Some(stages), None) => Some(Form::Stages(stages)),
+            (None, None, Some(shape)) => Some(Form::Shape(shape)),
             _ => None,
         }
     }
@@ -60,6 +71,17 @@ pub struct Constant {
     pub spawn_rate: u32,
     /// From the first user's start to the stop, the ramp included, such as `90s` or `1h20m`.
     pub duration: Duration,
+}
+
+/// A line from the users that there are to others.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Stage {
+    /// From the begin of the line to its end, such as `2m`; `0s` has users change at once.
+    pub duration: Duration,
+    /// Users at the line's end, over all runners: from 0 to 1000000.
+    #[schemars(range(max = 1_000_000))]
+    pub users: u32,
 }
 
 fn one() -> u32 {

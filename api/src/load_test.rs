@@ -71,7 +71,12 @@ use crate::threshold::Threshold;
     validation = Rule::new(
         "!has(self.load.constant) || duration(self.load.constant.duration) <= duration(self.deadlines.run)"
     )
-    .message("deadlines.run must be at least load.constant.duration, or it would cut the run")
+    .message("deadlines.run must be at least load.constant.duration, or it would cut the run"),
+    validation = Rule::new(
+        "!has(self.load.stages) || self.load.stages.map(stage, duration(stage.duration).getSeconds()).sum() \
+         <= duration(self.deadlines.run).getSeconds()"
+    )
+    .message("deadlines.run must be at least the durations of load.stages together, or it would cut the run")
 )]
 #[serde(rename_all = "camelCase")]
 pub struct LoadTestSpec {
@@ -86,7 +91,7 @@ pub struct LoadTestSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 2048), regex(pattern = r"^[!-~]+$"))]
     pub host: Option<String>,
-    /// How much load, and for how long: exactly one of `constant` and `shape`.
+    /// How much load, and for how long: exactly one of `constant`, `stages` and `shape`.
     pub load: Load,
     /// How many runners carry the load, from 1 to 1000; the users are spread evenly. Defaults to 1.
     #[serde(default = "one")]

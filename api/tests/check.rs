@@ -130,7 +130,7 @@ fn all_problems_are_told_at_once() {
         [
             "spec.load.constant.users: must be an integer, found the string `many`",
             "spec.runnners: unknown field, did you mean `runners`?",
-            "spec.load: exactly one of constant and shape must be given",
+            "spec.load: exactly one of constant, stages and shape must be given",
         ]
     );
 }
@@ -159,7 +159,7 @@ fn a_deep_value_or_a_long_name_is_refused_and_cut_short() {
 }
 
 /// Every place of the good manifest, and some that it has not.
-const PLACES: [&str; 16] = [
+const PLACES: [&str; 17] = [
     "/kind",
     "/metadata",
     "/metadata/name",
@@ -175,6 +175,7 @@ const PLACES: [&str; 16] = [
     "/spec/load/constant/duration",
     "/spec/load/constant/users",
     "/spec/load/shape",
+    "/spec/load/stages",
     "/spec/thresholds",
 ];
 

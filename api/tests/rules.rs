@@ -36,7 +36,7 @@ fn the_aiotestfile_has_exactly_one_source() {
 }
 
 fn the_load_has_exactly_one_form() {
-    let message = "exactly one of constant and shape must be given";
+    let message = "exactly one of constant, stages and shape must be given";
     let load = |load| with("/spec/load", load);
     check(&load(json!({ "shape": {} })), &load(json!({})), "spec.load", message);
     check(&good(), &with("/spec/load/shape", json!({})), "spec.load", message);
@@ -54,8 +54,29 @@ fn a_constant_load_lasts_until_its_users_are_reached() {
     check(&load(1, 2, "1ms"), &load(1, 2, "0s"), path, "duration must be above 0s");
 }
 
+fn stages_make_some_load() {
+    let load = |stages| with("/spec/load", json!({ "stages": stages }));
+    let message = "stages must have one with users and a duration above 0s, or there is no load";
+    let good = load(json!([{ "duration": "0s", "users": 5 }, { "duration": "1m", "users": 1 }]));
+    check(
+        &good,
+        &load(json!([{ "duration": "0s", "users": 5 }, { "duration": "1m", "users": 0 }])),
+        "spec.load",
+        message,
+    );
+}
+
 fn a_run_is_not_cut_by_its_own_deadline() {
     let run = |run| with("/spec/deadlines", json!({ "run": run }));
+    let staged = |run| {
+        let stages = json!([{ "duration": "10s", "users": 5 }, { "duration": "5s", "users": 1 }]);
+        let mut manifest = with("/spec/load", json!({ "stages": stages }));
+        manifest["spec"]["deadlines"] = json!({ "run": run });
+        manifest
+    };
+    let message =
+        "deadlines.run must be at least the durations of load.stages together, or it would cut the run";
+    check(&staged("15s"), &staged("14s"), "spec", message);
     let message = "deadlines.run must be at least load.constant.duration, or it would cut the run";
     check(&run("15s"), &run("14s"), "spec", message);
 }
@@ -105,6 +126,7 @@ fn every_rule_accepts_the_good_and_refuses_the_bad() {
     the_aiotestfile_has_exactly_one_source();
     the_load_has_exactly_one_form();
     a_constant_load_lasts_until_its_users_are_reached();
+    stages_make_some_load();
     a_run_is_not_cut_by_its_own_deadline();
     nothing_lasts_for_more_than_a_year();
     a_start_and_a_run_have_time();

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use aiotest_api::LoadTest;
-use aiotest_api::load::Form;
+use aiotest_api::load::{Form, Stage as Line};
 use aiotest_core::message::LiveSpec;
-use aiotest_core::run::{Constant, Deadlines, Load, RunIdentity, RunSpec};
+use aiotest_core::run::{Constant, Deadlines, Load, RunIdentity, RunSpec, Stage};
 
 /// How long a runner goes on without having heard from its master.
 const DEAD_MAN: Duration = Duration::from_secs(15);
@@ -50,6 +50,10 @@ fn load(load_test: &LoadTest) -> Load {
             spawn_rate: f64::from(constant.spawn_rate),
             duration: Some(constant.duration.to_std()),
         }),
+        Some(Form::Stages(stages)) => {
+            let stage = |stage: &Line| Stage { duration: stage.duration.to_std(), users: stage.users };
+            Load::Stages(stages.iter().map(stage).collect())
+        }
         // A checked LoadTest has exactly one form, so what is not constant is the file's shape.
         Some(Form::Shape(_)) | None => Load::Shape,
     }
@@ -111,6 +115,14 @@ mod tests {
             results: Duration::from_secs(600),
         };
         assert_eq!(spec.deadlines, deadlines);
+    }
+
+    #[test]
+    fn stages_are_planned_in_their_order() {
+        let stages = json!([{"duration": "1m30s", "users": 5}, {"duration": "0s", "users": 0}]);
+        let spec = planned(&json!({"aiotestfile": {"inline": "x"}, "load": {"stages": stages}}));
+        let stage = |seconds, users| Stage { duration: Duration::from_secs(seconds), users };
+        assert_eq!(spec.load, Load::Stages(vec![stage(90, 5), stage(0, 0)]));
     }
 
     #[test]

@@ -95,7 +95,8 @@ def measure(
             env=os.environ | environment(work),
         )
         try:
-            until_all_are_there(process, aim, work, log)
+            connections = 1 if rival.shares_connections else work.users * work.connections_each
+            until_all_are_there(process, aim, connections, START_UP + ramp(work), log)
             time.sleep(WARM_UP)
             first = sample(process.pid, aim, core)
             during(process.pid)
@@ -118,12 +119,16 @@ def ramp(work: Work) -> float:
     return 2.0 + work.users / 1_000
 
 
-def until_all_are_there(process: subprocess.Popen[bytes], aim: Target, work: Work, log: Path) -> None:
-    """Wait until the target has seen a connection of each user, and a request."""
-    deadline = time.monotonic() + START_UP + ramp(work)
+def until_all_are_there(
+    process: subprocess.Popen[bytes], aim: Target, connections: int, patience: float, log: Path
+) -> None:
+    """Wait until the target has seen so many connections, one of each user where they have their own, and a
+    request. Users that share theirs start in the second before the warm-up's end.
+    """
+    deadline = time.monotonic() + patience
     while True:
         counts = aim.counts()
-        if work.users * work.connections_each <= counts.connections and counts.requests:
+        if connections <= counts.connections and counts.requests:
             return
         if process.poll() is not None:
             raise Failed(f"it ended with code {process.returncode} before its users were there; see {log}")

@@ -32,6 +32,8 @@ class Rival:
     version: str
     complaint: re.Pattern[str]
     command: Callable[[Work, str, int], list[str]]
+    shares_connections: bool = False
+    """Its users need not open one each."""
 
 
 def file(work: Work, name: str) -> str:
@@ -96,6 +98,7 @@ def aiotest_1() -> Rival:
         name=AIOTEST_1,
         version=f"{AIOTEST_1_PIN.partition('==')[2]} on {AIOTEST_1_PYTHON}",
         complaint=re.compile(r"ERROR|任务中断言失败|Traceback"),
+        shares_connections=True,
         command=lambda work, url, seconds: [
             *("env", f"BENCH_USERS={work.users}", f"BENCH_URL={url}", python, "-m", "aiotest"),
             *("-f", file(work, "aiotest1file.py"), "-L", "WARNING", "--prometheus-port", "0"),

@@ -65,6 +65,8 @@ pub enum State {
     Waiting,
     /// Load is sent.
     Running,
+    /// No load is sent until it is wanted again.
+    Paused,
     /// The load is over; calls end and figures come in.
     Draining,
     /// It has ended and nothing more will be done.
@@ -77,6 +79,7 @@ impl State {
         match self {
             Self::Waiting => "Waiting",
             Self::Running => "Running",
+            Self::Paused => "Paused",
             Self::Draining => "Draining",
             Self::Ended(VerdictResult::Passed) => "Passed",
             Self::Ended(VerdictResult::Failed) => "Failed",
@@ -90,7 +93,7 @@ impl State {
     pub const fn statuses(self) -> [(ConditionType, ConditionStatus); 3] {
         use ConditionStatus::{False, True, Unknown};
         let (reconciling, stalled, succeeded) = match self {
-            Self::Waiting | Self::Running | Self::Draining => (True, False, Unknown),
+            Self::Waiting | Self::Running | Self::Paused | Self::Draining => (True, False, Unknown),
             Self::Ended(VerdictResult::Passed) => (False, False, True),
             Self::Ended(VerdictResult::Cancelled) => (False, False, False),
             Self::Ended(VerdictResult::Failed | VerdictResult::Invalid | VerdictResult::NotStarted) => {
@@ -124,6 +127,7 @@ mod tests {
     fn a_run_that_goes_on_is_in_progress() {
         check(State::Waiting, True, False, Unknown);
         check(State::Running, True, False, Unknown);
+        check(State::Paused, True, False, Unknown);
         check(State::Draining, True, False, Unknown);
     }
 

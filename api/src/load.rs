@@ -1,6 +1,7 @@
 //! The forms of load. Start at [`Load`].
 
 use kube::KubeSchema;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::duration::Duration;
@@ -13,7 +14,16 @@ use crate::duration::Duration;
     validation = Rule::new(
         "!has(self.stages) || self.stages.exists(stage, stage.users > 0 && duration(stage.duration) > duration('0s'))"
     )
-    .message("stages must have one with users and a duration above 0s, or there is no load")
+    .message("stages must have one with users and a duration above 0s, or there is no load"),
+    validation = Rule::new(
+        "!has(self.warmUp) || !has(self.constant) || duration(self.warmUp) < duration(self.constant.duration)"
+    )
+    .message("warmUp must be shorter than constant.duration, or nothing is measured"),
+    validation = Rule::new(
+        "!has(self.warmUp) || !has(self.stages) || duration(self.warmUp).getSeconds() \
+         < self.stages.map(stage, duration(stage.duration).getSeconds()).sum()"
+    )
+    .message("warmUp must be shorter than the stages together, or nothing is measured")
 )]
 #[serde(rename_all = "camelCase")]
 pub struct Load {
@@ -27,6 +37,9 @@ pub struct Load {
     /// The `LoadUserShape` of the file says how many users there are at each moment, and when it ends.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shape: Option<Shape>,
+    /// From the start on, measured apart, such as `1m`: neither in the report's figures nor looked at by thresholds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warm_up: Option<Duration>,
 }
 
 /// The one form that a [`Load`] has.
@@ -71,6 +84,25 @@ pub struct Constant {
     pub spawn_rate: u32,
     /// From the first user's start to the stop, the ramp included, such as `90s` or `1h20m`.
     pub duration: Duration,
+}
+
+/// Whether a load is to be on.
+#[derive(JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum DesiredState {
+    /// As planned.
+    #[default]
+    Running,
+    /// No user lives, and the time of the load stands still.
+    Paused,
+    /// The run ends as cancelled, for good.
+    Stopped,
+}
+
+impl DesiredState {
+    /// Whether nothing else than usual is wanted.
+    pub fn is_running(&self) -> bool {
+        *self == Self::Running
+    }
 }
 
 /// A line from the users that there are to others.

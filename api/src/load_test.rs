@@ -8,7 +8,7 @@ use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
 use crate::duration::Duration;
-use crate::load::Load;
+use crate::load::{DesiredState, Load};
 use crate::status::LoadTestStatus;
 use crate::threshold::Threshold;
 
@@ -32,7 +32,7 @@ use crate::threshold::Threshold;
         name = "State",
         type_ = "string",
         json_path = ".status.conditions[?(@.type==\"Succeeded\")].reason",
-        description = "Waiting, Running, Draining, or how it ended"
+        description = "Waiting, Running, Paused, Draining, or how it ended"
     ),
     printcolumn(
         name = "Users",
@@ -93,6 +93,10 @@ pub struct LoadTestSpec {
     pub host: Option<String>,
     /// How much load, and for how long: exactly one of `constant`, `stages` and `shape`.
     pub load: Load,
+    /// Whether the load is to be on. `Paused`: no user lives, and the time of the load stands still until it is `Running`
+    /// again; deadlines go on. `Stopped`: the run ends as cancelled, for good.
+    #[serde(default, skip_serializing_if = "DesiredState::is_running")]
+    pub desired_state: DesiredState,
     /// How many runners carry the load, from 1 to 1000; the users are spread evenly. Defaults to 1.
     #[serde(default = "one")]
     #[schemars(range(min = 1, max = 1000))]

@@ -66,6 +66,18 @@ fn stages_make_some_load() {
     );
 }
 
+fn a_warm_up_leaves_something_to_measure() {
+    let constant = |warm_up| with("/spec/load/warmUp", json!(warm_up));
+    let message = "warmUp must be shorter than constant.duration, or nothing is measured";
+    check(&constant("14s999ms"), &constant("15s"), "spec.load", message);
+    let staged = |warm_up| {
+        let stages = json!([{ "duration": "10s", "users": 5 }, { "duration": "5s", "users": 1 }]);
+        with("/spec/load", json!({ "stages": stages, "warmUp": warm_up }))
+    };
+    let message = "warmUp must be shorter than the stages together, or nothing is measured";
+    check(&staged("14s"), &staged("15s"), "spec.load", message);
+}
+
 fn a_run_is_not_cut_by_its_own_deadline() {
     let run = |run| with("/spec/deadlines", json!({ "run": run }));
     let staged = |run| {
@@ -127,6 +139,7 @@ fn every_rule_accepts_the_good_and_refuses_the_bad() {
     the_load_has_exactly_one_form();
     a_constant_load_lasts_until_its_users_are_reached();
     stages_make_some_load();
+    a_warm_up_leaves_something_to_measure();
     a_run_is_not_cut_by_its_own_deadline();
     nothing_lasts_for_more_than_a_year();
     a_start_and_a_run_have_time();

@@ -13,6 +13,7 @@ mod layout;
 mod live;
 mod machines;
 mod member;
+mod pause;
 mod shape;
 mod spec;
 mod stages;
@@ -35,6 +36,7 @@ use layout::Layout;
 use live::Live;
 use machines::RunnerPeaks;
 use member::{Departed, Member};
+use pause::Pauses;
 pub use shape::ShapeTick;
 use shape::{Answer, Shape};
 
@@ -130,6 +132,7 @@ pub struct Master {
     settle_at: Option<Tick>,
     settled_at: Option<Tick>,
     shape: Shape,
+    pauses: Pauses,
     first_ramp_end: Option<Tick>,
     marks: Vec<Tick>,
     start_complete: Option<StartComplete>,
@@ -167,6 +170,7 @@ impl Master {
             settle_at: None,
             settled_at: None,
             shape: Shape::default(),
+            pauses: Pauses::default(),
             first_ramp_end: None,
             marks: Vec::new(),
             start_complete: None,
@@ -315,7 +319,8 @@ impl Master {
             RunState::Waiting => silence.into_iter().chain(stop).chain([startup]).min(),
             RunState::Running => {
                 let settle = self.adopting.or(self.settle_at);
-                let load = self.shape.poll_timeout().or_else(|| self.next_stage());
+                let load =
+                    self.shape.poll_timeout().filter(|_| !self.pauses.is_on()).or_else(|| self.next_stage());
                 [silence, complete, stop, settle, load].into_iter().flatten().min()
             }
             RunState::Draining => silence.into_iter().chain(self.last_moment()).min(),

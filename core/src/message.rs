@@ -257,6 +257,9 @@ pub struct Status {
     pub users: u32,
     /// Users that the plan has now.
     pub target: u32,
+    /// The load is paused: no user lives, and its time stands still.
+    #[serde(default)]
+    pub paused: bool,
     /// Users that ended with an error, since the start.
     pub dead_users: u64,
     /// Finished calls since the start.

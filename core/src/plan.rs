@@ -10,6 +10,9 @@ use serde::{Deserialize, Serialize};
 use crate::run::is_rate;
 use crate::tick::Tick;
 
+/// Users per second of a line that reaches its end at once.
+pub(crate) const AT_ONCE: f64 = u32::MAX as f64;
+
 /// A straight line from a number of users to another one, which then holds.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Ramp {

@@ -27,6 +27,10 @@ pub struct Report {
     pub verdict: Verdict,
     /// All requests together.
     pub total: Figures,
+    /// What the warm-up had, which is in nothing above or below but `users`, `generator_faults`, `user_errors`, `gaps` and
+    /// `runners`; absent without one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warm_up: Option<WarmUp>,
     /// Requests by name and method, in this order.
     pub requests: Vec<Request>,
     /// Failures by request and text.
@@ -64,6 +68,15 @@ pub struct Users {
     pub target: u32,
     /// The most that were live at one time, as reported.
     pub peak: u32,
+}
+
+/// What was measured apart.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct WarmUp {
+    /// From the start to its end, or to the stop.
+    pub duration_s: f64,
+    /// All its requests together.
+    pub total: Figures,
 }
 
 /// Counts, rates and times of some requests. Of the calls that were made, `requests` finished, `aborted` were cut by the

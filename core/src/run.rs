@@ -26,6 +26,12 @@ pub struct RunSpec {
     pub run: RunIdentity,
     /// How many users, and when.
     pub load: Load,
+    /// From the start on, measured apart: neither in the report's figures nor looked at by thresholds.
+    #[serde(default, with = "micros")]
+    pub warm_up: Duration,
+    /// Whether the load is to be on.
+    #[serde(default)]
+    pub desired: Desired,
     /// Runners of the run; at least 1.
     pub runners: u32,
     /// Processes in every runner; at least 1.
@@ -62,6 +68,18 @@ pub struct RunIdentity {
     /// The load test's how-manieth run this is, from 1.
     #[serde(default)]
     pub number: u64,
+}
+
+/// Whether the load is to be on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Desired {
+    /// As planned.
+    #[default]
+    Running,
+    /// No user lives, and the time of the load stands still.
+    Paused,
+    /// The run ends as cancelled, for good.
+    Stopped,
 }
 
 /// How many users, and when.

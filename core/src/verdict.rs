@@ -93,6 +93,8 @@ pub(crate) struct Evidence<'a> {
     pub(crate) stop: StopReason,
     /// How long the load was on; `None` if it never started.
     pub(crate) load_on: Option<Duration>,
+    /// The same without the warm-up; `None` if that was never over.
+    pub(crate) measured_for: Option<Duration>,
     pub(crate) startup: Duration,
     pub(crate) expected: u32,
     pub(crate) joined: u32,
@@ -217,6 +219,9 @@ fn rate_that_says_nothing(
 /// Which part of the load was missing.
 fn invalid(evidence: &Evidence<'_>) -> Vec<String> {
     let mut reasons = Vec::new();
+    if evidence.measured_for.is_none() {
+        reasons.push("nothing was measured: the load ended before its warm-up did".to_owned());
+    }
     let (dead, target) = (evidence.dead_users, evidence.target);
     if u64::from(target) * DEAD_ALLOWED_PERCENT < dead.saturating_mul(100) {
         reasons.push(format!("{dead} of {target} users died, more than {DEAD_ALLOWED_PERCENT} %"));

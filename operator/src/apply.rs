@@ -99,7 +99,8 @@ impl Writer {
 
     /// Tells whoever watches events of a transition. A lost event is no fault: the condition says the same.
     pub(crate) async fn publish(&self, load_test: &LoadTest, reason: &str, message: &str) {
-        let calm = ["Passed", "Running", "Draining", "Cancelled", "StartingMaster", "WaitingForRunners"];
+        let calm =
+            ["Passed", "Running", "Paused", "Draining", "Cancelled", "StartingMaster", "WaitingForRunners"];
         let event = Event {
             type_: if calm.contains(&reason) { EventType::Normal } else { EventType::Warning },
             reason: reason.to_owned(),

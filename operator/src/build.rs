@@ -11,6 +11,7 @@ mod report;
 use std::collections::BTreeMap;
 
 use aiotest_api::LoadTest;
+use aiotest_api::load::Form;
 use aiotest_core::run::{RunIdentity, RunSpec};
 use aiotest_wire::plan;
 use k8s_openapi::ByteString;
@@ -146,7 +147,11 @@ impl Blueprint<'_> {
 /// Tells a run from one that would be another: what is read, where the load goes, its form, the file's own options.
 pub(crate) fn spec_hash(load_test: &LoadTest) -> String {
     let spec = &load_test.spec;
-    let form = if spec.load.shape.is_some() { "shape" } else { "constant" };
+    let form = match spec.load.form() {
+        Some(Form::Constant(_)) => "constant",
+        Some(Form::Stages(_)) => "stages",
+        Some(Form::Shape(_)) | None => "shape",
+    };
     let own = serde_json::json!([spec.aiotestfile, spec.host, form, spec.args]).to_string();
     hash([own.as_bytes()])
 }

@@ -121,6 +121,11 @@ fn going(world: &World, status: &Status, refused: Option<&Refused>) -> Standing 
             for note in &status.notes {
                 message = format!("{message}; {note}");
             }
+            if status.paused {
+                let message =
+                    format!("paused by desiredState: no user lives; {message} when it is Running again");
+                return Standing::Going { state: State::Paused, step: "Paused", message };
+            }
             Standing::Going { state: State::Running, step: "Running", message }
         }
         RunState::Draining | RunState::Ended => Standing::Going {
@@ -138,7 +143,11 @@ fn out_of_reach(world: &World, refused: Option<&Refused>) -> Standing {
         _ => "its pod is not ready",
     };
     if world.has_begun() {
-        let state = if world.last_state() == Some("Draining") { State::Draining } else { State::Running };
+        let state = match world.last_state() {
+            Some("Draining") => State::Draining,
+            Some("Paused") => State::Paused,
+            _ => State::Running,
+        };
         let message = format!("the run goes on, but its master does not answer: {why}");
         return Standing::Going { state, step: "MasterUnreachable", message };
     }

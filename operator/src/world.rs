@@ -105,7 +105,7 @@ impl World {
             Answer::Going(status) => status.state != RunState::Waiting,
             Answer::Over(_) => true,
             Answer::NotAsked | Answer::Silent(_) => {
-                self.last_state().is_some_and(|state| state == "Running" || state == "Draining")
+                self.last_state().is_some_and(|state| ["Running", "Paused", "Draining"].contains(&state))
             }
         }
     }

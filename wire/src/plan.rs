@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use aiotest_api::LoadTest;
-use aiotest_api::load::{Form, Stage as Line};
+use aiotest_api::load::{DesiredState, Form, Stage as Line};
 use aiotest_core::message::LiveSpec;
-use aiotest_core::run::{Constant, Deadlines, Load, RunIdentity, RunSpec, Stage};
+use aiotest_core::run::{Constant, Deadlines, Desired, Load, RunIdentity, RunSpec, Stage};
 
 /// How long a runner goes on without having heard from its master.
 const DEAD_MAN: Duration = Duration::from_secs(15);
@@ -21,6 +21,8 @@ pub fn run_spec(
     RunSpec {
         run,
         load: load(load_test),
+        warm_up: warm_up(load_test),
+        desired: desired(load_test),
         runners: spec.runners,
         processes_per_runner,
         thresholds: spec.thresholds.clone(),
@@ -37,10 +39,24 @@ pub fn live_spec(load_test: &LoadTest) -> LiveSpec {
     LiveSpec {
         generation: load_test.metadata.generation.unwrap_or_default().unsigned_abs(),
         load: load(load_test),
+        warm_up: warm_up(load_test),
+        desired: desired(load_test),
         runners: load_test.spec.runners,
         thresholds: load_test.spec.thresholds.clone(),
         deadlines: deadlines(load_test),
     }
+}
+
+fn desired(load_test: &LoadTest) -> Desired {
+    match load_test.spec.desired_state {
+        DesiredState::Running => Desired::Running,
+        DesiredState::Paused => Desired::Paused,
+        DesiredState::Stopped => Desired::Stopped,
+    }
+}
+
+fn warm_up(load_test: &LoadTest) -> Duration {
+    load_test.spec.load.warm_up.as_ref().map_or(Duration::ZERO, |warm_up| warm_up.to_std())
 }
 
 fn load(load_test: &LoadTest) -> Load {

@@ -83,6 +83,7 @@ impl Master {
         {
             self.go_to(now, load);
         }
+        self.desire(now);
     }
 
     /// A run that has started is taken over. One that waits needs not be: its processes follow to another epoch.

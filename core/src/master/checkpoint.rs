@@ -13,6 +13,7 @@ use super::gap::Gaps;
 use super::layout::Layout;
 use super::machines::RunnerPeaks;
 use super::member::{Departed, Member};
+use super::pause::Pauses;
 use super::shape::Shape;
 use super::{Master, MasterEvent, SILENCE_MARGIN};
 use crate::message::{ClassUsers, LiveSpec, ProcessId, ProcessState, RunState, StartComplete, Stop, Window};
@@ -39,6 +40,8 @@ pub struct Checkpoint {
     stop: Option<Stop>,
     layout: Layout,
     shape: Shape,
+    #[serde(default)]
+    pauses: Pauses,
     first_ramp_end: Option<Tick>,
     marks: Vec<Tick>,
     start_complete: Option<StartComplete>,
@@ -79,6 +82,7 @@ pub struct Decisions {
     start_complete: Option<StartComplete>,
     completed: bool,
     gaps: (usize, usize),
+    pauses: Pauses,
 }
 
 /// Why a checkpoint cannot be gone on from.
@@ -131,6 +135,7 @@ impl Master {
             stop: self.stop,
             layout: self.layout.clone(),
             shape: self.shape.clone(),
+            pauses: self.pauses.clone(),
             first_ramp_end: self.first_ramp_end,
             marks: self.marks.clone(),
             start_complete: self.start_complete,
@@ -158,6 +163,7 @@ impl Master {
             start_complete: self.start_complete,
             completed: self.completed,
             gaps: self.gaps.counts(),
+            pauses: self.pauses.clone(),
         }
     }
 
@@ -179,6 +185,8 @@ impl Master {
         }
         let spec = RunSpec {
             load: live.load.clone(),
+            warm_up: live.warm_up,
+            desired: live.desired,
             runners: live.runners,
             thresholds: live.thresholds.clone(),
             deadlines: live.deadlines,
@@ -196,6 +204,7 @@ impl Master {
         master.start = checkpoint.start;
         master.stop = checkpoint.stop;
         master.shape = checkpoint.shape;
+        master.pauses = checkpoint.pauses;
         master.first_ramp_end = checkpoint.first_ramp_end;
         master.marks = checkpoint.marks;
         master.start_complete = checkpoint.start_complete;

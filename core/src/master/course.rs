@@ -43,7 +43,9 @@ impl Master {
         self.state = RunState::Running;
         self.events.push_back(MasterEvent::TestStart);
         self.check_members(now);
+        self.desire(now);
         match &self.spec.load {
+            _ if self.pauses.is_on() => {}
             Load::Constant(load) => self.retarget(now, load.users, load.spawn_rate),
             Load::Stages(_) => self.check_stages(now),
             Load::Shape => self.shape.begin(now),
@@ -74,18 +76,25 @@ impl Master {
         self.marks.iter().copied().find(|mark| wanted <= *mark)
     }
 
+    /// When the warm-up is over.
+    pub(super) fn warm_at(&self) -> Option<Tick> {
+        self.instant(self.spec.warm_up)
+    }
+
     fn wanted_from(&self, after: Option<Duration>) -> Option<Tick> {
-        match after {
-            Some(after) => self.start.map(|start| start + after),
+        let wanted = match after {
+            Some(after) => self.instant(after),
             None => self.first_ramp_end,
-        }
+        };
+        Some(wanted?.max(self.warm_at()?))
     }
 
     /// Brings the marks in line with the thresholds. One that has passed, or may have for some process, stays.
     pub(super) fn set_marks(&mut self, now: Tick) {
         let soonest = now + LEAD;
         let afters = self.spec.thresholds.iter().map(|threshold| threshold.after.map(Duration::from));
-        let wanted: Vec<Tick> = afters.filter_map(|after| self.wanted_from(after)).collect();
+        let warm = self.warm_at().filter(|_| !self.spec.warm_up.is_zero());
+        let wanted: Vec<Tick> = afters.filter_map(|after| self.wanted_from(after)).chain(warm).collect();
         let mut marks: BTreeSet<Tick> = self.marks.iter().copied().filter(|mark| *mark < soonest).collect();
         for wanted in wanted {
             // Before the run nothing is measured, so then every mark is in time.
@@ -141,11 +150,6 @@ impl Master {
                 self.layout.grant(now + LEAD);
             }
         }
-    }
-
-    /// The start of a load that is on, and of which it is known who has what.
-    pub(super) fn on_since(&self) -> Option<Tick> {
-        self.start.filter(|_| self.state == RunState::Running && self.adopting.is_none())
     }
 
     pub(super) fn check_shape(&mut self, now: Tick) {

@@ -61,6 +61,12 @@ impl Shape {
         self.next = Some(now);
     }
 
+    /// Begins anew, with whatever the answer is.
+    pub(super) fn ask_again(&mut self, now: Tick) {
+        self.last = None;
+        self.begin(now);
+    }
+
     /// The deadline of a question that is due now.
     pub(super) fn due(&mut self, now: Tick, start: Tick) -> Option<Tick> {
         if self.awaited.is_some_and(|deadline| deadline <= now) {

@@ -13,6 +13,8 @@ impl Master {
     pub(super) fn obey(&mut self, now: Tick, live: &LiveSpec) -> Result<(), InvalidRun> {
         let spec = RunSpec {
             load: live.load.clone(),
+            warm_up: live.warm_up,
+            desired: live.desired,
             runners: live.runners,
             thresholds: live.thresholds.clone(),
             deadlines: live.deadlines,
@@ -32,6 +34,7 @@ impl Master {
             (Load::Stages(_), Load::Stages(before)) => self.restage(now, &before),
             _ => {}
         }
+        self.desire(now);
         self.move_stop(now);
         self.set_marks(now);
         Ok(())
@@ -39,11 +42,7 @@ impl Master {
 
     /// A new target or rate.
     pub(super) fn go_to(&mut self, now: Tick, load: Constant) {
-        let Some(start) = self.start.filter(|_| self.state == RunState::Running) else { return };
-        if self.adopting.is_some() {
-            // Only when it is known who has what.
-            return;
-        }
+        let Some(start) = self.on_since() else { return };
         let at = start.max(now + LEAD);
         let same = |line: &Ramp| {
             let same_rate = line.rate.to_bits() == load.spawn_rate.to_bits();
@@ -71,16 +70,17 @@ impl Master {
             Load::Stages(stages) => Some(stages.iter().map(|stage| stage.duration).sum()),
             Load::Shape => None,
         };
-        let duration = duration.filter(|duration| *duration <= run);
-        let (at, reason) = match duration {
-            Some(duration) => (start + duration, StopReason::Completed),
-            None => (start + run, StopReason::RunDeadline),
+        let deadline = start + run;
+        let end = duration.and_then(|duration| self.pauses.instant(start, duration));
+        let (at, reason) = match end.filter(|end| *end <= deadline) {
+            Some(end) => (end, StopReason::Completed),
+            None => (deadline, StopReason::RunDeadline),
         };
         Stop { at, deadline: at + stop, reason }
     }
 
     /// A new duration or deadline. A stop that is so near that somebody may not hear of another one in time stays.
-    fn move_stop(&mut self, now: Tick) {
+    pub(super) fn move_stop(&mut self, now: Tick) {
         let (Some(start), Some(known)) = (self.start, self.stop) else { return };
         let planned = self.planned_stop(start);
         let soonest = now + LEAD;

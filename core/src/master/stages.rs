@@ -6,8 +6,8 @@
 use std::time::Duration;
 
 use super::{LEAD, Master};
-use crate::plan::Ramp;
-use crate::run::{Load, Stage};
+use crate::plan::{AT_ONCE, Ramp};
+use crate::run::{Load, Stage, is_rate};
 use crate::tick::Tick;
 
 /// How long before it begins a stage is laid out: in time for every process, though a poll be late.
@@ -49,7 +49,7 @@ fn next_begin(stages: &[Stage], start: Tick, after: Tick) -> Option<Tick> {
 /// Users per second of a line over so long; without a length, whatever reaches its end at once.
 fn rate(from: u32, to: u32, length: Duration) -> f64 {
     let rate = f64::from(from.abs_diff(to)) / length.as_secs_f64();
-    if rate.is_finite() && 0.0 < rate { rate } else { f64::from(u32::MAX) }
+    if is_rate(rate) { rate } else { AT_ONCE }
 }
 
 impl Master {
@@ -71,6 +71,22 @@ impl Master {
         let stage = in_force(stages, start, at);
         if let Some(stage) = stage.filter(|stage| in_force(before, start, at) != Some(*stage)) {
             self.lay(now, stage);
+        }
+    }
+
+    /// Back to where the line is, after a pause.
+    pub(super) fn rejoin_stages(&mut self, now: Tick, at: Tick) {
+        let (Load::Stages(stages), Some(start)) = (&self.spec.load, self.on_since()) else { return };
+        if let Some(Placed { begin, end, from, to }) = in_force(stages, start, at) {
+            self.layout.lay(Ramp {
+                version: 0,
+                at,
+                since: begin,
+                from,
+                to,
+                rate: rate(from, to, end.since(begin)),
+            });
+            self.targeted(now, to);
         }
     }
 

@@ -2,6 +2,7 @@
 //!
 //! Reads, never changes what the run does. Start at [`Master::status`] and [`Master::report`].
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use super::Master;
@@ -34,6 +35,7 @@ impl Master {
             generation: self.generation,
             users: self.users(),
             target: self.target(now),
+            paused: self.state == RunState::Running && self.pauses.is_on(),
             dead_users: self.dead_users(),
             requests: sum(|row| row.requests),
             failures: sum(|row| row.failures),
@@ -64,23 +66,24 @@ impl Master {
             return None;
         }
         let load_on = self.load_on();
-        let seconds = load_on.unwrap_or_default().as_secs_f64();
-        let statistics = self.statistics();
+        let (statistics, measured) = (self.measured(), self.measured_for().unwrap_or_default());
+        let seconds = measured.as_secs_f64();
         Some(Report {
             version: report::VERSION,
             run: report::Run {
                 id: self.spec.run.id.clone(),
                 start_time: load_on.and(self.start).map(|start| wall.rfc3339(start)),
                 completion_time: self.stop.map(|stop| wall.rfc3339(stop.at)),
-                duration_s: seconds,
+                duration_s: load_on.unwrap_or_default().as_secs_f64(),
             },
             users: Users { target: self.target, peak: self.peak },
             verdict: self.verdict(),
             total: Figures::of(&statistics.total(), seconds),
+            warm_up: self.warm_up(),
             requests: statistics.rows().into_iter().map(|row| Request::of(row, seconds)).collect(),
             errors: failures(&statistics),
             generator_faults: self.generator_faults(),
-            user_errors: user_errors(&statistics),
+            user_errors: user_errors(&self.statistics()),
             gaps: self.gaps.iter().map(|gap| self.gap(gap, wall)).collect(),
             runners: self.runner_entries(),
         })
@@ -97,7 +100,8 @@ impl Master {
             joined: self.joined(),
             target: self.target,
             dead_users: self.dead_users(),
-            statistics: &self.statistics(),
+            measured_for: self.measured_for(),
+            statistics: &self.measured(),
             thresholds: self.judged(stop.at),
             missing: self.missing(stop.at),
             generators: &generators,
@@ -107,6 +111,12 @@ impl Master {
 
     fn notes(&self) -> Vec<String> {
         let mut notes = self.shape.notes();
+        if let (Some(start), Some(stop)) = (self.start, self.stop)
+            && 0 < self.pauses.count()
+        {
+            let paused = self.pauses.within(start, stop.at).as_secs();
+            notes.push(format!("the load was paused for {paused} s, in which nothing is measured"));
+        }
         if let (Some(at), Some(start)) = (self.forgotten_at, self.start) {
             notes.push(format!(
                 "the master was replaced {} s after the start and its memory was lost: what runner processes that \
@@ -130,6 +140,38 @@ impl Master {
         (start < stop.at).then(|| stop.at - start)
     }
 
+    /// The same without warm-up and pauses.
+    fn measured_for(&self) -> Option<Duration> {
+        let (warm, stop) = (self.warm_at()?, self.stop?);
+        (warm < stop.at).then(|| self.on_between(warm, stop.at))
+    }
+
+    /// How much of a time was not paused.
+    fn on_between(&self, from: Tick, to: Tick) -> Duration {
+        to.since(from).saturating_sub(self.pauses.within(from, to))
+    }
+
+    /// Everything measured but in the warm-up.
+    fn measured(&self) -> Cow<'_, Statistics> {
+        if self.spec.warm_up.is_zero() {
+            return self.statistics();
+        }
+        let Some(warm) = self.measured_from(Some(self.spec.warm_up)) else { return Cow::default() };
+        Cow::Owned(merged(self.windows().range(warm..)))
+    }
+
+    /// What the warm-up had.
+    fn warm_up(&self) -> Option<report::WarmUp> {
+        if self.spec.warm_up.is_zero() {
+            return None;
+        }
+        let (start, stop) = (self.start?, self.stop?.at);
+        let length = self.on_between(start, self.warm_at().map_or(stop, |warm| warm.min(stop))).as_secs_f64();
+        let end = self.measured_from(Some(self.spec.warm_up)).unwrap_or(Tick::from_micros(u64::MAX));
+        let total = Figures::of(&merged(self.windows().range(..end)).total(), length);
+        Some(report::WarmUp { duration_s: length, total })
+    }
+
     /// Users that ended with an error, those of departed processes included.
     fn dead_users(&self) -> u64 {
         self.members.values().fold(0, |sum, member| sum.saturating_add(u64::from(member.dead())))
@@ -141,9 +183,8 @@ impl Master {
             if stop <= from {
                 return None;
             }
-            let mut statistics = Statistics::default();
-            self.windows().range(from..).for_each(|(_, window)| statistics.merge(window));
-            Some(Measured { from: from - start, length: stop - from, statistics })
+            let statistics = merged(self.windows().range(from..));
+            Some(Measured { from: from - start, length: self.on_between(from, stop), statistics })
         };
         let judged = |threshold| -> Judged<'_> {
             let threshold: &aiotest_api::threshold::Threshold = threshold;
@@ -171,3 +212,12 @@ impl Master {
         }
     }
 }
+
+fn merged<'a>(windows: impl Iterator<Item = (&'a Tick, &'a Statistics)>) -> Statistics {
+    let mut all = Statistics::default();
+    windows.for_each(|(_, window)| all.merge(window));
+    all
+}
+
+#[cfg(test)]
+mod tests;

@@ -8,7 +8,7 @@ use serde_json::json;
 use super::*;
 use crate::message::{ClassUsers, Window};
 use crate::report::Outcome;
-use crate::run::{Constant, Deadlines, Load};
+use crate::run::{Constant, Deadlines, Desired, Load};
 use crate::stats::{Outcome as Call, Sample};
 use crate::wall::WallClock;
 
@@ -50,21 +50,25 @@ pub(super) fn report(incarnation: u64, sequence: u64) -> Report {
 pub(super) fn calls(milliseconds: &[u64]) -> Statistics {
     let mut statistics = Statistics::default();
     for latency in milliseconds {
-        statistics.record(&Sample {
-            name: "/",
-            method: "GET",
-            latency: Duration::from_millis(*latency),
-            phases: &[],
-            status: Some(200),
-            bytes_received: 1,
-            outcome: Call::Success,
-            sent: 1,
-            retried: 0,
-            truncated: false,
-            late: None,
-        });
+        statistics.record(&sample(*latency));
     }
     statistics
+}
+
+pub(super) fn sample(milliseconds: u64) -> Sample<'static> {
+    Sample {
+        name: "/",
+        method: "GET",
+        latency: Duration::from_millis(milliseconds),
+        phases: &[],
+        status: Some(200),
+        bytes_received: 1,
+        outcome: Call::Success,
+        sent: 1,
+        retried: 0,
+        truncated: false,
+        late: None,
+    }
 }
 
 pub(super) fn with(report: Report, since: Tick, milliseconds: &[u64]) -> Report {
@@ -425,6 +429,8 @@ prop_compose! {
         LiveSpec {
             generation,
             load: if shape == 0 { Load::Shape } else { Load::Constant(Constant { users, spawn_rate, duration }) },
+            warm_up: stop / 3,
+            desired: [Desired::Running, Desired::Paused, Desired::Stopped][runners as usize % 3],
             runners,
             thresholds: afters.into_iter().map(threshold).collect(),
             deadlines: Deadlines { run, stop, ..Deadlines::default() },

@@ -3,10 +3,13 @@
 //! Level-triggered like the rest: a specification is the whole of what may change in a running run, and the one with
 //! the highest generation holds. Start at [`LiveSpec`] and [`Termination`].
 
+use std::time::Duration;
+
 use aiotest_api::threshold::Threshold;
 use serde::{Deserialize, Serialize};
 
-use crate::run::{Deadlines, Load, RunSpec};
+use crate::run::{Deadlines, Desired, Load, RunSpec};
+use crate::tick::micros;
 use crate::verdict::{Outcome, Verdict};
 
 /// What may change of a run while it is on: the body of `PUT /v1/spec`.
@@ -15,8 +18,14 @@ pub struct LiveSpec {
     /// The load test's `metadata.generation`; a lower one than is in force is ignored.
     #[serde(default)]
     pub generation: u64,
-    /// How many users, and when. Its form (constant or shape) stays what the run began with.
+    /// How many users, and when. Its form stays what the run began with.
     pub load: Load,
+    /// From the start on, measured apart.
+    #[serde(default, with = "micros")]
+    pub warm_up: Duration,
+    /// Whether the load is to be on.
+    #[serde(default)]
+    pub desired: Desired,
     /// Runners that the run expects; at least 1.
     pub runners: u32,
     /// What the run must keep, judged at its end.
@@ -33,6 +42,8 @@ impl LiveSpec {
         Self {
             generation,
             load: spec.load.clone(),
+            warm_up: spec.warm_up,
+            desired: spec.desired,
             runners: spec.runners,
             thresholds: spec.thresholds.clone(),
             deadlines: spec.deadlines,

@@ -30,6 +30,7 @@ fn evidence(statistics: &Statistics) -> Evidence<'_> {
     Evidence {
         stop: StopReason::Completed,
         load_on: Some(Duration::from_secs(60)),
+        measured_for: Some(Duration::from_secs(60)),
         startup: Duration::from_secs(600),
         expected: 2,
         joined: 2,

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use aiotest_core::master::MasterEvent;
-use aiotest_core::message::{LiveSpec, ProcessId, RunState, StopReason};
+use aiotest_core::message::{LiveSpec, ProcessId, RunState, Status, StopReason};
 use aiotest_core::report::{Outcome, Report};
-use aiotest_core::run::{ClassSpec, Constant, Load, Stage};
+use aiotest_core::run::{ClassSpec, Constant, Desired, Load, Stage};
 use aiotest_core::wall::WallClock;
 
 use crate::process::Process;
@@ -85,6 +85,81 @@ fn stages_to_come_can_be_edited_and_the_line_that_users_are_on_goes_on_from_wher
     assert!((40..60).contains(&users), "{users}");
     let (_, report) = world.play_out();
     assert_eq!((report.run.duration_s.to_string(), report.users.target), ("50".to_owned(), 100));
+}
+
+impl World {
+    fn want(&mut self, desired: Desired) {
+        let live = LiveSpec { desired, ..LiveSpec::of(&self.scenario.spec, self.generation + 1) };
+        self.tell(&live);
+    }
+
+    fn status(&self) -> Status {
+        self.master.status(self.master_now())
+    }
+}
+
+#[test]
+fn a_paused_load_has_no_users_and_lasts_as_long_as_it_should_without_the_pause() {
+    let mut world = quickstart();
+    world.play_from_start(seconds(10));
+    world.want(Desired::Paused);
+    world.play(seconds(6));
+    assert_eq!((world.users().iter().sum::<u32>(), world.status().paused), (0, true));
+    assert_eq!((world.status().target, world.status().time_left), (0, None));
+    let before = world.status().requests;
+    world.play(seconds(60));
+    assert_eq!(world.status().requests, before);
+    world.want(Desired::Running);
+    world.play(seconds(5));
+    assert_eq!((world.users().iter().sum::<u32>(), world.status().paused), (100, false));
+    let (_, report) = world.play_out();
+    assert_eq!(report.run.duration_s.round().to_string(), "96", "thirty and the pause");
+    let reason = "the load was paused for 66 s, in which nothing is measured";
+    assert_eq!(report.verdict.reasons.last().map(String::as_str), Some(reason));
+    assert!(report.gaps.is_empty(), "{:?}", report.gaps);
+}
+
+#[test]
+fn a_load_that_is_paused_from_the_start_begins_with_the_first_stage() {
+    let mut world = world(Load::Stages(in_stages(&[(10, 100), (10, 100)])), 2);
+    world.want(Desired::Paused);
+    world.play_from_start(seconds(30));
+    assert_eq!((world.users(), world.status().paused), (vec![0, 0], true));
+    world.want(Desired::Running);
+    world.play(seconds(1) + seconds(5) + Duration::from_millis(500));
+    assert!((49..=50).contains(&world.users().iter().sum::<u32>()), "{:?}", world.users());
+    world.want(Desired::Paused);
+    world.play(seconds(20));
+    assert_eq!(world.users(), [0, 0]);
+    world.want(Desired::Running);
+    world.play(seconds(2));
+    let users = world.users().iter().sum::<u32>();
+    assert!((65..75).contains(&users), "back on the line, where it was left at 65: {users}");
+    let (_, report) = world.play_out();
+    assert_eq!(report.users.peak, 100);
+    let took = report.run.duration_s;
+    assert!(
+        (71.0..73.0).contains(&took),
+        "twenty, and pauses of thirty-one and a half and of twenty: {took}"
+    );
+}
+
+#[test]
+fn a_load_that_is_stopped_by_its_specification_is_cancelled_for_good() {
+    let mut world = quickstart();
+    world.play_from_start(seconds(10));
+    world.want(Desired::Stopped);
+    world.want(Desired::Running);
+    let (_, report) = world.play_out();
+    assert_eq!(
+        (report.verdict.result, report.run.duration_s.round().to_string()),
+        (Outcome::Cancelled, "10".to_owned())
+    );
+    assert!(
+        report.verdict.reasons[0].starts_with("stopped on request after 10"),
+        "{:?}",
+        report.verdict.reasons
+    );
 }
 
 fn quickstart() -> World {

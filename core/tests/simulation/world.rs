@@ -7,7 +7,7 @@ use std::time::Duration;
 use aiotest_core::master::{Decisions, Master, MasterEvent, ShapeTick};
 use aiotest_core::message::{Assignment, Departure, LiveSpec, ProcessId, Refusal, Report, RunState};
 use aiotest_core::plan::Plan;
-use aiotest_core::run::{ClassSpec, Constant, Deadlines, Load, RunIdentity, RunSpec, Stage};
+use aiotest_core::run::{ClassSpec, Constant, Deadlines, Desired, Load, RunIdentity, RunSpec, Stage};
 use aiotest_core::tick::Tick;
 
 use crate::process::Process;
@@ -133,7 +133,7 @@ fn stages(random: &mut Random) -> Load {
         duration: Duration::from_millis(random.below(4) * random.below(5_000)),
         users: random.below(60) as u32,
     };
-    let mut stages: Vec<Stage> = (0..1 + random.below(6)).map(|_| stage(random)).collect();
+    let mut stages: Vec<Stage> = (0..=random.below(6)).map(|_| stage(random)).collect();
     // Long enough for deaths to be noticed.
     stages.push(Stage {
         duration: Duration::from_secs(15 + random.below(10)),
@@ -146,6 +146,8 @@ pub(crate) fn spec(load: Load, runners: u32, processes_per_runner: u32) -> RunSp
     RunSpec {
         run: RunIdentity::default(),
         load,
+        warm_up: Duration::ZERO,
+        desired: Desired::Running,
         runners,
         processes_per_runner,
         thresholds: Vec::new(),
@@ -478,7 +480,7 @@ impl World {
         }
     }
 
-    /// Another target, rate and duration.
+    /// Another load, or a pause, or the end of one.
     fn edit(&mut self) {
         let load = match &self.scenario.spec.load {
             Load::Constant(load) => {
@@ -490,8 +492,8 @@ impl World {
             Load::Stages(_) => stages(&mut self.random),
             Load::Shape => return,
         };
-        self.generation += 1;
-        let live = LiveSpec { load, ..LiveSpec::of(&self.scenario.spec, self.generation) };
+        let desired = if self.random.chance(0.2) { Desired::Paused } else { Desired::Running };
+        let live = LiveSpec { load, desired, ..LiveSpec::of(&self.scenario.spec, self.generation + 1) };
         self.tell(&live);
     }
 

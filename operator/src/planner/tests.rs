@@ -1,6 +1,8 @@
 //! Claims about what is done and in which order, in a cluster in memory.
 
 use aiotest_api::LoadTest;
+use aiotest_api::conditions::ConditionType;
+use aiotest_api::load::DesiredState;
 use aiotest_api::status::VerdictResult;
 use aiotest_core::message::Status;
 use aiotest_core::report::Report;
@@ -418,4 +420,25 @@ fn a_load_test_that_is_being_deleted_is_stopped_and_nothing_is_made() {
     scene.answer(RunState::Draining, 2);
     let write = next(&scene.world, &scene.settings, &scene.key, &standing);
     assert!(write.is_none(), "once is enough");
+}
+
+#[test]
+fn a_load_that_is_paused_is_told_so_and_is_no_end() {
+    let mut scene = Scene::new();
+    scene.start();
+    scene.world.load_test.spec.desired_state = DesiredState::Paused;
+    scene.world.load_test.metadata.generation = Some(2);
+    assert_eq!(scene.settle()[0], "spec 2");
+    let Answer::Going(status) = &mut scene.world.answer else { panic!("it is going") };
+    status.paused = true;
+    scene.settle();
+    assert_eq!(scene.state(), "Paused");
+    let message = &scene.world.status().unwrap().condition(ConditionType::Reconciling).unwrap().message;
+    assert!(message.starts_with("paused by desiredState: no user lives"), "{message}");
+    scene.world.answer = Answer::Silent("connection refused".to_owned());
+    scene.settle();
+    assert_eq!((scene.state(), scene.verdict()), ("Paused", None));
+    scene.answer(RunState::Running, 2);
+    scene.settle();
+    assert_eq!(scene.state(), "Running");
 }

@@ -144,6 +144,7 @@ fn line(status: &Status) -> String {
         parts.push(format!("{} of {} processes", status.joined, status.expected));
     }
     match (status.state, status.time_left) {
+        (RunState::Running, _) if status.paused => parts.push("paused".to_owned()),
         (RunState::Running, Some(left)) => parts.push(format!("{} left", span(left))),
         (RunState::Running, None) | (RunState::Waiting, _) => {}
         (RunState::Draining | RunState::Ended, _) => parts.push("stopping".to_owned()),
@@ -219,6 +220,8 @@ mod tests {
         assert_eq!(line(&worse), expected);
         let waiting = Status { state: RunState::Waiting, joined: 1, ..running() };
         assert_eq!(line(&waiting), "waiting for runners: 1 of 2 are here");
+        let paused = Status { paused: true, users: 0, target: 0, time_left: None, ..running() };
+        assert_eq!(line(&paused), "5s  users 0/0  196.7 req/s  no failures  p95 12.3 ms  paused");
         let agreed = Status { elapsed: None, ..running() };
         assert_eq!(line(&agreed), "starting: every runner is here");
     }

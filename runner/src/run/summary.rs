@@ -65,6 +65,14 @@ fn requests(report: &Report, paint: Paint) -> Vec<String> {
     }
     lines.push(String::new());
     lines.extend(on_the_wire(report));
+    lines.extend(report.warm_up.map(|warm_up| {
+        let (length, total) = (whole_seconds(warm_up.duration_s), warm_up.total);
+        format!(
+            "warm-up of {length}, in none of this: {} requests, {} failed",
+            count(total.requests),
+            count(total.failures)
+        )
+    }));
     lines
 }
 
@@ -87,10 +95,9 @@ fn row(name: &str, figures: &Figures, paint: Paint) -> String {
 /// What the table has no column for; only what occurred.
 fn on_the_wire(report: &Report) -> Vec<String> {
     let total = &report.total;
-    let duration = std::time::Duration::try_from_secs_f64(report.run.duration_s.round()).unwrap_or_default();
     let mut parts = vec![
         format!("{} of {} users", count(report.users.peak.into()), count(report.users.target.into())),
-        span(duration),
+        whole_seconds(report.run.duration_s),
         format!("{} requests sent", count(total.sent)),
     ];
     let seldom = [
@@ -112,6 +119,10 @@ fn on_the_wire(report: &Report) -> Vec<String> {
         }
     }
     lines
+}
+
+fn whole_seconds(seconds: f64) -> String {
+    span(std::time::Duration::try_from_secs_f64(seconds.round()).unwrap_or_default())
 }
 
 fn errors(report: &Report, paint: Paint) -> Vec<String> {

@@ -124,7 +124,17 @@ def test_pods_that_cannot_run_are_told_of_and_given_up(
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"load": {}}, "exactly one of constant and shape must be given"),
+        ({"load": {}}, "exactly one of constant, stages and shape must be given"),
+        ({"load": {"stages": [{"duration": "0s", "users": 9}]}}, "or there is no load"),
+        (
+            {"load": {"stages": [{"duration": "5s", "users": 9}], "warmUp": "5s"}},
+            "warmUp must be shorter than the stages together",
+        ),
+        (
+            {"load": {"stages": [{"duration": "6s", "users": 9}] * 2}, "deadlines": {"run": "11s"}},
+            "the durations of load.stages together",
+        ),
+        ({"desiredState": "Resting"}, "spec.desiredState"),
         ({"aiotestfile": {}}, "exactly one of configMap and inline must be given"),
         ({"runners": 0}, "spec.runners"),
         ({"thresholds": [{"expr": "p95 < soon"}]}, "spec.thresholds[0].expr"),

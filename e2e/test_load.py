@@ -10,9 +10,15 @@ from e2e.installation import Operator
 from e2e.kubernetes import Kubectl
 
 
-def test_a_load_in_stages_can_be_paused_and_ends_when_it_should(namespace: Kubectl, operator: Operator) -> None:
+def test_a_load_in_stages_can_be_paused_and_ends_when_it_should(
+    namespace: Kubectl, operator: Operator
+) -> None:
     counting = target.start(namespace)
-    stages = [{"duration": "5s", "users": 10}, {"duration": "15s", "users": 10}, {"duration": "5s", "users": 0}]
+    stages = [
+        {"duration": "5s", "users": 10},
+        {"duration": "15s", "users": 10},
+        {"duration": "5s", "users": 0},
+    ]
     load = {"stages": stages, "warmUp": "5s"}
     namespace.apply(loadtests.source(), loadtests.reads(counting.host, load=load))
     loadtests.running(namespace)

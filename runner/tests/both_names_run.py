@@ -67,7 +67,7 @@ async def main() -> dict[str, Any]:
         for number, (status, location) in enumerate(REDIRECTS):
             head = f"Location: {location.format(port=server.port)}\r\n"
             server.replies[f"/{number}"] = reply(f"{status} Moved", head=head)
-        plays = {"a name in another script": name, "redirects": redirects}
+        plays: dict[str, Play] = {"a name in another script": name, "redirects": redirects}
         plays |= {f"a cookie{attributes}": cookie(attributes) for attributes in COOKIES}
         return {what: await both(server, play) for what, play in plays.items()}
 

@@ -114,19 +114,19 @@ fn going(world: &World, status: &Status, refused: Option<&Refused>) -> Standing 
             Standing::Going { state: State::Waiting, step, message }
         }
         RunState::Running => {
-            let mut message = format!("load is sent to {}", aim(world));
+            let mut message = if status.paused {
+                "paused by desiredState: no user lives, and none comes until it is Running again".to_owned()
+            } else {
+                format!("load is sent to {}", aim(world))
+            };
             if let Some((_, words)) = world.pod_trouble() {
                 message = format!("{message}; {words}");
             }
             for note in &status.notes {
                 message = format!("{message}; {note}");
             }
-            if status.paused {
-                let message =
-                    format!("paused by desiredState: no user lives; {message} when it is Running again");
-                return Standing::Going { state: State::Paused, step: "Paused", message };
-            }
-            Standing::Going { state: State::Running, step: "Running", message }
+            let state = if status.paused { State::Paused } else { State::Running };
+            Standing::Going { state, step: state.reason(), message }
         }
         RunState::Draining | RunState::Ended => Standing::Going {
             state: State::Draining,

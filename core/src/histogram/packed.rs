@@ -2,9 +2,10 @@
 //!
 //! Never changed in place: adding makes a new one, of exactly the room that it needs. Start at [`Packed::with`].
 
-/// Rising buckets (indices below the highest `u64`) with their counts: for each how many are empty before it, then its count, both in Elias' gamma code (as
-/// many zeros as the number has binary digits after its first, then the number). Most of a name's buckets lie near each other
-/// and hold a time or two, so that four bits or five are enough where two `u64` would be 128.
+/// Rising buckets (indices below the highest `u64`) with their counts: for each how many are empty before it, then its
+/// count, both in Elias' gamma code (as many zeros as the number has binary digits after its first, then the number). Most
+/// of a name's buckets lie near each other and hold a time or two, so that four bits or five are enough where two `u64`
+/// would be 128.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Packed {
     bits: Box<[u8]>,

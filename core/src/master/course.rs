@@ -9,7 +9,7 @@ use super::member::Member;
 use super::{END_MARGIN, LEAD, Master, MasterEvent, REPORT_LAG, SETTLE};
 use crate::message::{ProcessId, ProcessState, RunState, StartComplete, Stop, StopReason};
 use crate::plan::Ramp;
-use crate::run::Load;
+use crate::run::{Desired, Load};
 use crate::tick::Tick;
 
 impl Master {
@@ -17,6 +17,9 @@ impl Master {
     pub(super) fn check_startup(&mut self, now: Tick) {
         if self.state != RunState::Waiting || self.stop.is_some() {
             return;
+        }
+        if self.spec.desired == Desired::Stopped {
+            return self.handle_stop(now, StopReason::Stopped);
         }
         let here = self.joined();
         if self.spec.processes().is_some_and(|expected| expected <= here) {

@@ -26,10 +26,6 @@ impl Pauses {
         self.spans.last().is_some_and(|(_, to)| to.is_none())
     }
 
-    pub(super) fn count(&self) -> usize {
-        self.spans.len()
-    }
-
     /// How long the ended ones were together.
     pub(super) fn ended(&self) -> Duration {
         self.spans.iter().map(|(from, to)| to.map_or(Duration::ZERO, |to| to.since(*from))).sum()
@@ -42,6 +38,13 @@ impl Pauses {
             end.since(begin)
         };
         self.spans.iter().map(overlap).sum()
+    }
+
+    /// A sentence on how much of a load was paused.
+    pub(super) fn note(&self, start: Tick, stop: Tick) -> Option<String> {
+        let paused = self.within(start, stop).as_secs();
+        (!self.spans.is_empty())
+            .then(|| format!("the load was paused for {paused} s, in which nothing is measured"))
     }
 
     /// The instant at which a load that began at `start` has been on for so long; `None` while it is paused before that.

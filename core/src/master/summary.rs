@@ -90,8 +90,10 @@ impl Master {
     }
 
     pub(super) fn verdict(&self) -> Verdict {
-        let (notes, generators) = (self.notes(), self.generators());
+        let (mut notes, generators) = (self.notes(), self.generators());
         let Some(stop) = self.stop else { return Verdict::default() };
+        // Only now it is known for how long.
+        notes.extend(self.start.and_then(|start| self.pauses.note(start, stop.at)));
         judge(&Evidence {
             stop: stop.reason,
             load_on: self.load_on(),
@@ -111,12 +113,6 @@ impl Master {
 
     fn notes(&self) -> Vec<String> {
         let mut notes = self.shape.notes();
-        if let (Some(start), Some(stop)) = (self.start, self.stop)
-            && 0 < self.pauses.count()
-        {
-            let paused = self.pauses.within(start, stop.at).as_secs();
-            notes.push(format!("the load was paused for {paused} s, in which nothing is measured"));
-        }
         if let (Some(at), Some(start)) = (self.forgotten_at, self.start) {
             notes.push(format!(
                 "the master was replaced {} s after the start and its memory was lost: what runner processes that \

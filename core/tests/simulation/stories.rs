@@ -107,6 +107,7 @@ fn a_paused_load_has_no_users_and_lasts_as_long_as_it_should_without_the_pause()
     assert_eq!((world.users().iter().sum::<u32>(), world.status().paused), (0, true));
     assert_eq!((world.status().target, world.status().time_left), (0, None));
     let before = world.status().requests;
+    assert_eq!(world.status().notes, [""; 0], "how long it was is said when it is known");
     world.play(seconds(60));
     assert_eq!(world.status().requests, before);
     world.want(Desired::Running);
@@ -142,6 +143,19 @@ fn a_load_that_is_paused_from_the_start_begins_with_the_first_stage() {
         (71.0..73.0).contains(&took),
         "twenty, and pauses of thirty-one and a half and of twenty: {took}"
     );
+}
+
+#[test]
+fn a_run_that_is_stopped_before_it_began_is_cancelled_and_sends_nothing() {
+    let mut world = world(Load::Stages(in_stages(&[(10, 100)])), 2);
+    world.scenario.spec.desired = Desired::Stopped;
+    let mut world = World::new(1, world.scenario);
+    let sent = |world: &World| world.processes.iter().map(|process| process.sent).sum::<u64>();
+    world.play(seconds(60));
+    assert_eq!((world.master.state(), sent(&world)), (RunState::Ended, 0));
+    let report = world.master.report(WallClock::default()).unwrap();
+    assert_eq!(report.verdict.result, Outcome::Cancelled);
+    assert_eq!(report.verdict.reasons, ["stopped on request before the load started"]);
 }
 
 #[test]

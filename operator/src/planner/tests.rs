@@ -434,7 +434,7 @@ fn a_load_that_is_paused_is_told_so_and_is_no_end() {
     scene.settle();
     assert_eq!(scene.state(), "Paused");
     let message = &scene.world.status().unwrap().condition(ConditionType::Reconciling).unwrap().message;
-    assert!(message.starts_with("paused by desiredState: no user lives"), "{message}");
+    assert!(message.starts_with("paused by desiredState: no user lives, and none comes until"), "{message}");
     scene.world.answer = Answer::Silent("connection refused".to_owned());
     scene.settle();
     assert_eq!((scene.state(), scene.verdict()), ("Paused", None));

@@ -23,9 +23,19 @@ fn what_does_not_begin_as_a_reply_is_no_http() {
 
 #[test]
 fn a_line_that_is_no_header_is_malformed() {
-    for line in ["X y: z", "no colon", " folded", "X\0: y", "X: a\0b", ": nameless"] {
+    for line in ["X y: z", "no colon", "X\0: y", "X: a\0b", ": nameless", "X y: z\r\n folded"] {
         Hostile::say(format!("HTTP/1.1 200 OK\r\nA: b\r\n{line}\r\n\r\n"))
             .check(Err(FailureKind::HeaderMalformed));
+    }
+    // It goes on from no header.
+    Hostile::say("HTTP/1.1 200 OK\r\n folded\r\n\r\n").check(Err(FailureKind::HeaderMalformed));
+}
+
+#[test]
+fn a_header_over_several_lines_is_one() {
+    for folded in ["A: b\r\n c", "A: b\r\n\tc\r\n \r\nX: y"] {
+        Hostile::say(format!("HTTP/1.1 200 OK\r\n{folded}\r\nContent-Length: 5\r\n\r\nhello"))
+            .check(Ok(b"hello"));
     }
 }
 

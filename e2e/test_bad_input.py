@@ -124,7 +124,7 @@ def test_pods_that_cannot_run_are_told_of_and_given_up(
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"load": {}}, "exactly one of constant, stages and shape must be given"),
+        ({"load": {}}, "exactly one of constant, stages, arrivals and shape must be given"),
         ({"load": {"stages": [{"duration": "0s", "users": 9}]}}, "or there is no load"),
         (
             {"load": {"stages": [{"duration": "5s", "users": 9}], "warmUp": "5s"}},

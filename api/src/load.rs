@@ -9,8 +9,10 @@ use crate::duration::Duration;
 /// How much load: exactly one form.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[x_kube(
-    validation = Rule::new("[has(self.constant), has(self.stages), has(self.shape)].exists_one(given, given)")
-        .message("exactly one of constant, stages and shape must be given"),
+    validation = Rule::new(
+        "[has(self.constant), has(self.stages), has(self.arrivals), has(self.shape)].exists_one(given, given)"
+    )
+    .message("exactly one of constant, stages, arrivals and shape must be given"),
     validation = Rule::new(
         "!has(self.stages) || self.stages.exists(stage, stage.users > 0 && duration(stage.duration) > duration('0s'))"
     )
@@ -23,7 +25,12 @@ use crate::duration::Duration;
         "!has(self.warmUp) || !has(self.stages) || duration(self.warmUp).getSeconds() \
          < self.stages.map(stage, duration(stage.duration).getSeconds()).sum()"
     )
-    .message("warmUp must be shorter than the stages together, or nothing is measured")
+    .message("warmUp must be shorter than the stages together, or nothing is measured"),
+    validation = Rule::new(
+        "!has(self.warmUp) || !has(self.arrivals) || duration(self.warmUp).getSeconds() \
+         < self.arrivals.stages.map(stage, duration(stage.duration).getSeconds()).sum()"
+    )
+    .message("warmUp must be shorter than arrivals.stages together, or nothing is measured")
 )]
 #[serde(rename_all = "camelCase")]
 pub struct Load {
@@ -34,6 +41,9 @@ pub struct Load {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 100), extend("x-kubernetes-list-type" = "atomic"))]
     pub stages: Option<Vec<Stage>>,
+    /// Iterations that begin at their own instants, whoever is still busy with earlier ones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub arrivals: Option<Arrivals>,
     /// The `LoadUserShape` of the file says how many users there are at each moment, and when it ends.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shape: Option<Shape>,
@@ -49,6 +59,8 @@ pub enum Form<'a> {
     Constant(&'a Constant),
     /// A line after the other.
     Stages(&'a [Stage]),
+    /// The open model.
+    Arrivals(&'a Arrivals),
     /// The file's own shape.
     Shape(&'a Shape),
 }
@@ -56,10 +68,11 @@ pub enum Form<'a> {
 impl Load {
     /// The form; `None` where the rule that there is exactly one was not checked and does not hold.
     pub fn form(&self) -> Option<Form<'_>> {
-        match (&self.constant, &self.stages, &self.shape) {
-            (Some(constant), None, None) => Some(Form::Constant(constant)),
-            (None, Some(stages), None) => Some(Form::Stages(stages)),
-            (None, None, Some(shape)) => Some(Form::Shape(shape)),
+        match (&self.constant, &self.stages, &self.arrivals, &self.shape) {
+            (Some(constant), None, None, None) => Some(Form::Constant(constant)),
+            (None, Some(stages), None, None) => Some(Form::Stages(stages)),
+            (None, None, Some(arrivals), None) => Some(Form::Arrivals(arrivals)),
+            (None, None, None, Some(shape)) => Some(Form::Shape(shape)),
             _ => None,
         }
     }
@@ -114,6 +127,51 @@ pub struct Stage {
     /// Users at the line's end, over all runners: from 0 to 1000000.
     #[schemars(range(max = 1_000_000))]
     pub users: u32,
+}
+
+/// The open model: iterations begin at a rate, each at its own instant. One is a pass over the jobs of a user that has nothing
+/// else to do.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[x_kube(
+    validation = Rule::new("duration(self.per) >= duration('1s')").message("per must be at least 1s"),
+    validation = Rule::new(
+        "self.stages.exists(stage, stage.target > 0) && \
+         self.stages.exists(stage, duration(stage.duration) > duration('0s'))"
+    )
+    .message("stages must have a target and a duration above 0s, or there is no load"),
+    validation = Rule::new(
+        "self.stages.all(stage, stage.target <= duration(self.per).getSeconds() * 1000000)"
+    )
+    .message("target must be at most 1000000 a second")
+)]
+#[serde(rename_all = "camelCase")]
+pub struct Arrivals {
+    /// The time that targets are per, at least `1s`, such as `1m`. Defaults to `1s`.
+    #[serde(default = "second")]
+    pub per: Duration,
+    /// The most users at one time, over all runners: from 1 to 1000000, and at least one of each class for each process. An
+    /// iteration that finds all of them busy is shed, and counted.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub max_users: u32,
+    /// From 1 to 100 lines of the rate, the first from none, each from where the one before it ended. The load ends with the
+    /// last one.
+    #[schemars(length(min = 1, max = 100), extend("x-kubernetes-list-type" = "atomic"))]
+    pub stages: Vec<ArrivalStage>,
+}
+
+/// A line from the rate that there is to another.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ArrivalStage {
+    /// From the begin of the line to its end, such as `2m`; `0s` has the rate change at once.
+    pub duration: Duration,
+    /// Iterations per `per` at the line's end, over all runners: from 0 to 1000000 a second.
+    #[schemars(range(max = 1_000_000_000))]
+    pub target: u32,
+}
+
+fn second() -> Duration {
+    Duration::from_secs(1)
 }
 
 fn one() -> u32 {

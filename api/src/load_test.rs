@@ -76,7 +76,14 @@ use crate::threshold::Threshold;
         "!has(self.load.stages) || self.load.stages.map(stage, duration(stage.duration).getSeconds()).sum() \
          <= duration(self.deadlines.run).getSeconds()"
     )
-    .message("deadlines.run must be at least the durations of load.stages together, or it would cut the run")
+    .message("deadlines.run must be at least the durations of load.stages together, or it would cut the run"),
+    validation = Rule::new(
+        "!has(self.load.arrivals) || self.load.arrivals.stages.map(stage, duration(stage.duration).getSeconds()).sum() \
+         <= duration(self.deadlines.run).getSeconds()"
+    )
+    .message(
+        "deadlines.run must be at least the durations of load.arrivals.stages together, or it would cut the run"
+    )
 )]
 #[serde(rename_all = "camelCase")]
 pub struct LoadTestSpec {

@@ -130,7 +130,7 @@ fn all_problems_are_told_at_once() {
         [
             "spec.load.constant.users: must be an integer, found the string `many`",
             "spec.runnners: unknown field, did you mean `runners`?",
-            "spec.load: exactly one of constant, stages and shape must be given",
+            "spec.load: exactly one of constant, stages, arrivals and shape must be given",
         ]
     );
 }

@@ -36,7 +36,7 @@ fn the_aiotestfile_has_exactly_one_source() {
 }
 
 fn the_load_has_exactly_one_form() {
-    let message = "exactly one of constant, stages and shape must be given";
+    let message = "exactly one of constant, stages, arrivals and shape must be given";
     let load = |load| with("/spec/load", load);
     check(&load(json!({ "shape": {} })), &load(json!({})), "spec.load", message);
     check(&good(), &with("/spec/load/shape", json!({})), "spec.load", message);
@@ -78,6 +78,29 @@ fn a_warm_up_leaves_something_to_measure() {
     check(&staged("14s"), &staged("15s"), "spec.load", message);
 }
 
+fn arrivals_make_some_load_that_can_be_kept() {
+    let load = |per: &str, target: u32, duration: &str| {
+        let stages = json!([{ "duration": duration, "target": target }]);
+        with("/spec/load", json!({ "arrivals": { "per": per, "maxUsers": 5, "stages": stages } }))
+    };
+    let path = "spec.load.arrivals";
+    let good = load("1m", 1, "1ms");
+    check(&good, &load("999ms", 1, "1s"), path, "per must be at least 1s");
+    let message = "stages must have a target and a duration above 0s, or there is no load";
+    check(&good, &load("1s", 0, "1s"), path, message);
+    check(&good, &load("1s", 1, "0s"), path, message);
+    let message = "target must be at most 1000000 a second";
+    check(&load("1s", 1_000_000, "1s"), &load("1s", 1_000_001, "1s"), path, message);
+    check(&load("2s", 2_000_000, "1s"), &load("2s", 2_000_001, "1s"), path, message);
+    let warm = |warm_up| {
+        let mut manifest = load("1s", 1, "15s");
+        manifest["spec"]["load"]["warmUp"] = json!(warm_up);
+        manifest
+    };
+    let message = "warmUp must be shorter than arrivals.stages together, or nothing is measured";
+    check(&warm("14s"), &warm("15s"), "spec.load", message);
+}
+
 fn a_run_is_not_cut_by_its_own_deadline() {
     let run = |run| with("/spec/deadlines", json!({ "run": run }));
     let staged = |run| {
@@ -89,6 +112,14 @@ fn a_run_is_not_cut_by_its_own_deadline() {
     let message =
         "deadlines.run must be at least the durations of load.stages together, or it would cut the run";
     check(&staged("15s"), &staged("14s"), "spec", message);
+    let arriving = |run| {
+        let stages = json!([{ "duration": "15s", "target": 5 }]);
+        let mut manifest = with("/spec/load", json!({ "arrivals": { "maxUsers": 5, "stages": stages } }));
+        manifest["spec"]["deadlines"] = json!({ "run": run });
+        manifest
+    };
+    let of_arrivals = "deadlines.run must be at least the durations of load.arrivals.stages together, or it would cut the run";
+    check(&arriving("15s"), &arriving("14s"), "spec", of_arrivals);
     let message = "deadlines.run must be at least load.constant.duration, or it would cut the run";
     check(&run("15s"), &run("14s"), "spec", message);
 }
@@ -140,6 +171,7 @@ fn every_rule_accepts_the_good_and_refuses_the_bad() {
     a_constant_load_lasts_until_its_users_are_reached();
     stages_make_some_load();
     a_warm_up_leaves_something_to_measure();
+    arrivals_make_some_load_that_can_be_kept();
     a_run_is_not_cut_by_its_own_deadline();
     nothing_lasts_for_more_than_a_year();
     a_start_and_a_run_have_time();

@@ -3,6 +3,7 @@
 //! Has no I/O, no clock and no randomness: time comes in as a [`tick::Tick`], messages come in and effects are polled
 //! out, so every run can be replayed exactly. Start at [`master::Master`] and [`runner::Runner`].
 
+pub mod arrivals;
 pub mod health;
 pub mod histogram;
 pub mod master;

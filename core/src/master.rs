@@ -5,6 +5,7 @@
 //! report is the whole of what a process has to know. Start at [`Master::handle_report`].
 
 mod adoption;
+mod arrivals;
 mod checkpoint;
 mod course;
 mod gap;

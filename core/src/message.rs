@@ -262,6 +262,9 @@ pub struct Status {
     pub paused: bool,
     /// Users that ended with an error, since the start.
     pub dead_users: u64,
+    /// Iterations of the open model; `None` in the closed one.
+    #[serde(default)]
+    pub iterations: Option<IterationStatus>,
     /// Finished calls since the start.
     pub requests: u64,
     /// Failed ones of them.
@@ -300,6 +303,20 @@ pub struct Status {
     pub warnings: Vec<String>,
     /// By the verdict, once the run is over.
     pub exit_code: Option<u8>,
+}
+
+/// The open model, as it stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct IterationStatus {
+    /// That the plan has now, in iterations per second.
+    pub rate: f64,
+    /// Begun since the start.
+    pub started: u64,
+    /// Not begun, as every user that there may be was busy.
+    pub shed: u64,
+    /// Of those begun, so many late.
+    pub late: u64,
 }
 
 /// Why a report was not taken. The process must stop its load and end, unless the refusal [is

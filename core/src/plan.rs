@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::arrivals::Arrivals;
 use crate::run::is_rate;
 use crate::tick::Tick;
 
@@ -71,8 +72,11 @@ impl Ramp {
 pub struct Plan {
     /// Rises with every change; 0 as long as there is no plan.
     pub version: u64,
-    /// Rising in `at`.
+    /// Rising in `at`. In the open model, how many users there may be.
     pub ramps: Vec<Ramp>,
+    /// In the open model, when iterations begin.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub arrivals: Option<Arrivals>,
 }
 
 impl Plan {
@@ -134,7 +138,8 @@ mod tests {
 
     #[test]
     fn the_last_ramp_in_force_decides() {
-        let plan = Plan { version: 2, ramps: vec![ramp(1, 0, 10, 1e9), ramp(5, 10, 3, 1e9)] };
+        let ramps = vec![ramp(1, 0, 10, 1e9), ramp(5, 10, 3, 1e9)];
+        let plan = Plan { version: 2, ramps, arrivals: None };
         assert_eq!([0, 1, 2, 5, 6].map(|second| plan.users(at(second))), [0, 0, 10, 10, 3]);
         assert_eq!(plan.next_change(at(3)), Some(at(5)));
         assert_eq!(plan.version_in_force(at(3)), 1);

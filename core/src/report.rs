@@ -27,6 +27,9 @@ pub struct Report {
     pub verdict: Verdict,
     /// All requests together.
     pub total: Figures,
+    /// What became of the iterations of the open model; absent in the closed one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub iterations: Option<Iterations>,
     /// What the warm-up had, which is in nothing above or below but `users`, `generator_faults`, `user_errors`, `gaps` and
     /// `runners`; absent without one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -64,10 +67,24 @@ pub struct Run {
 /// How many users.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Users {
-    /// The most that the plan asked for.
+    /// The most that the plan asked for; in the open model, allowed.
     pub target: u32,
     /// The most that were live at one time, as reported.
     pub peak: u32,
+}
+
+/// Iterations of the open model. Where `started` and `shed` are less than `planned`, nobody was there to begin the others:
+/// a runner was lost, or could not keep up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Iterations {
+    /// That the plan had.
+    pub planned: u64,
+    /// Begun.
+    pub started: u64,
+    /// Not begun, as every user that there may be was busy.
+    pub shed: u64,
+    /// Of those begun, by more than 10 ms after their instants.
+    pub late: u64,
 }
 
 /// What was measured apart.

@@ -8,7 +8,8 @@ use std::time::Duration;
 use aiotest_api::threshold::Threshold;
 use serde::{Deserialize, Serialize};
 
-use crate::tick::micros;
+use crate::arrivals::MAX_RATE;
+use crate::tick::{micros, micros_of};
 
 /// The most users of a run.
 pub const MAX_USERS: u32 = 10_000_000;
@@ -90,6 +91,8 @@ pub enum Load {
     Constant(Constant),
     /// A line after the other, each from where the one before it ended; 1 to [`MAX_STAGES`].
     Stages(Vec<Stage>),
+    /// The open model: iterations begin at their own instants, whoever is still busy.
+    Arrivals(Arrivals),
     /// The scenario's `LoadUserShape` says it as the run goes.
     Shape,
 }
@@ -117,12 +120,36 @@ pub struct Stage {
     pub users: u32,
 }
 
+/// Lines of the rate at which iterations begin, each from where the one before it ended, the first from none.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Arrivals {
+    /// The time that targets are per; above 0.
+    #[serde(with = "micros")]
+    pub per: Duration,
+    /// The most users at one time, which is the most iterations: whatever finds all of them busy is shed. At least one of
+    /// each class for each process.
+    pub max_users: u32,
+    /// From 1 to [`MAX_STAGES`].
+    pub lines: Vec<ArrivalLine>,
+}
+
+/// A line to a rate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ArrivalLine {
+    /// From the begin of the line to its end; with none, the rate changes at once.
+    #[serde(with = "micros")]
+    pub duration: Duration,
+    /// Iterations at the line's end, per `per`; at most [`MAX_RATE`] a second.
+    pub target: u32,
+}
+
 impl Load {
     /// What the form is called.
     pub const fn form(&self) -> &'static str {
         match self {
             Self::Constant(_) => "constant",
             Self::Stages(_) => "stages",
+            Self::Arrivals(_) => "arrivals",
             Self::Shape => "shape",
         }
     }
@@ -199,6 +226,27 @@ pub enum InvalidRun {
     /// The stages make no load.
     #[error("no stage has both users and a duration above 0")]
     EmptyStages,
+    /// A rate that nobody can keep.
+    #[error("a target of {target} iterations per {per:?}: must be at most {MAX_RATE} a second")]
+    Rate {
+        /// The line's `target`.
+        target: u32,
+        /// The load's `per`.
+        per: Duration,
+    },
+    /// The lines make no load.
+    #[error("no line of arrivals has a rate and a duration above 0")]
+    EmptyArrivals,
+    /// Some class would never have a user in some process.
+    #[error(
+        "max_users of {most}: must be 1 to {MAX_USERS}, and at least {least}, one of each class for each process"
+    )]
+    MaxUsers {
+        /// The load's `max_users`.
+        most: u32,
+        /// Classes with a weight, times processes.
+        least: u64,
+    },
     /// The load of a run that is on was to become another kind of load.
     #[error(
         "the load of a run cannot change its form: this run began with a {began}, another form needs another run"
@@ -218,7 +266,15 @@ impl RunSpec {
         if MAX_CLASSES < classes.len() {
             return Err(InvalidRun::TooManyClasses(classes.len()));
         }
-        self.check_numbers()
+        self.check_numbers()?;
+        let weighted = classes.iter().filter(|class| 0 < class.weight).count() as u64;
+        let least = weighted * u64::from(self.processes().unwrap_or(u32::MAX));
+        match &self.load {
+            Load::Arrivals(Arrivals { max_users: most, .. }) if u64::from(*most) < least => {
+                Err(InvalidRun::MaxUsers { most: *most, least })
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The part of [`Self::check`] that does not depend on the scenario.
@@ -235,6 +291,7 @@ impl RunSpec {
                 Err(InvalidRun::SpawnRate(load.spawn_rate.to_string()))
             }
             Load::Stages(stages) => check_stages(stages),
+            Load::Arrivals(arrivals) => check_arrivals(arrivals),
             _ => Ok(()),
         }
     }
@@ -254,6 +311,30 @@ fn check_stages(stages: &[Stage]) -> Result<(), InvalidRun> {
     }
     if stages.iter().all(|stage| stage.users == 0 || stage.duration.is_zero()) {
         return Err(InvalidRun::EmptyStages);
+    }
+    Ok(())
+}
+
+fn check_arrivals(arrivals: &Arrivals) -> Result<(), InvalidRun> {
+    let Arrivals { per, max_users: most, lines } = arrivals;
+    if lines.is_empty() || MAX_STAGES < lines.len() {
+        return Err(InvalidRun::Stages(lines.len()));
+    }
+    if !(1..=MAX_USERS).contains(most) {
+        return Err(InvalidRun::MaxUsers { most: *most, least: 1 });
+    }
+    let possible =
+        |target: u32| u128::from(target) * 1_000_000 <= u128::from(MAX_RATE) * u128::from(micros_of(*per));
+    if let Some(line) = lines.iter().find(|line| !possible(line.target) || per.is_zero()) {
+        return Err(InvalidRun::Rate { target: line.target, per: *per });
+    }
+    let rates = lines.iter().scan(0, |before, line| {
+        let highest = line.target.max(*before);
+        *before = line.target;
+        Some((highest, line.duration))
+    });
+    if rates.into_iter().all(|(highest, duration)| highest == 0 || duration.is_zero()) {
+        return Err(InvalidRun::EmptyArrivals);
     }
     Ok(())
 }
@@ -300,6 +381,25 @@ mod tests {
         assert_eq!(constant(1, 0.0).check(&classes(&[1])), Err(InvalidRun::SpawnRate("0".into())));
         assert_eq!(constant(1, 1.0).check(&classes(&[0])), Err(InvalidRun::NoClass));
         assert_eq!(constant(1, 1.0).check(&classes(&[1; 257])), Err(InvalidRun::TooManyClasses(257)));
+        let open = |per: u64, max_users: u32, lines: &[(u64, u32)]| {
+            let lines: Vec<_> = lines
+                .iter()
+                .map(|(duration, target)| serde_json::json!({"duration": duration, "target": target}))
+                .collect();
+            let load = serde_json::json!({"per": per, "max_users": max_users, "lines": lines});
+            spec(&serde_json::json!({"load": {"arrivals": load}})).check(&classes(&[1]))
+        };
+        let second = 1_000_000;
+        assert_eq!(open(second, 2, &[(second, 1_000_000)]), Ok(()), "a million a second");
+        assert_eq!(open(60 * second, 2, &[(0, 1), (second, 1)]), Ok(()), "one a minute");
+        assert_eq!(open(second, 2, &[(second, 5), (second, 0)]), Ok(()), "to nothing, on the way down");
+        let too_fast = InvalidRun::Rate { target: 1_000_001, per: Duration::from_secs(1) };
+        assert_eq!(open(second, 2, &[(second, 1_000_001)]), Err(too_fast));
+        assert_eq!(open(0, 2, &[(second, 1)]), Err(InvalidRun::Rate { target: 1, per: Duration::ZERO }));
+        assert_eq!(open(second, 2, &[(second, 0)]), Err(InvalidRun::EmptyArrivals));
+        assert_eq!(open(second, 2, &[(0, 5)]), Err(InvalidRun::EmptyArrivals), "a duration of 0");
+        assert_eq!(open(second, 2, &[]), Err(InvalidRun::Stages(0)));
+        assert_eq!(open(second, 1, &[(second, 1)]), Err(InvalidRun::MaxUsers { most: 1, least: 2 }));
         let many = spec(&serde_json::json!({"runners": u32::MAX, "processes_per_runner": 2}));
         assert_eq!(
             many.check(&classes(&[1])),

@@ -6,6 +6,7 @@
 //! [`Runner::poll_action`] until there is none, then [`Runner::poll_report`], and waits until
 //! [`Runner::poll_timeout`]. Start at [`Runner`].
 
+mod arrivals;
 mod clock;
 mod outbox;
 mod users;
@@ -13,6 +14,7 @@ mod users;
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use crate::arrivals::Arrival;
 use crate::message::{
     Assignment, ClassUsers, Health, ProcessId, ProcessState, Refusal, Report, RunState, Stop, VERSION,
 };
@@ -56,6 +58,22 @@ pub enum Action {
         /// How many.
         users: u32,
     },
+    /// In the open model: no more than so many users of a class from now on; those above go as retired ones do, first those
+    /// that have nothing to do.
+    Allow {
+        /// The class' place in the list.
+        class: usize,
+        /// How many.
+        users: u32,
+    },
+    /// In the open model: begin these iterations, each with a user of its class that has nothing to do, or with a new one if
+    /// there may be one; otherwise it is shed. Their instants are by the process' own clock, and have come.
+    Begin {
+        /// In the order of their instants.
+        iterations: Vec<Arrival>,
+        /// So many more, which are shed: they are more than could be begun at once.
+        shed: u64,
+    },
     /// Every user of the first ramp runs, in all processes: tell the scenario.
     StartComplete {
         /// Users of all processes.
@@ -96,6 +114,8 @@ pub struct Runner {
     clock: MasterClock,
     outbox: Outbox,
     users: Users,
+    /// By the master's clock: iterations before it have been looked at.
+    begun_until: Option<Tick>,
     assignment: Option<Assignment>,
     actions: VecDeque<Action>,
     /// Until then the load may go on without another word from the master.
@@ -154,6 +174,7 @@ impl Runner {
             clock: MasterClock::default(),
             outbox: Outbox::default(),
             users,
+            begun_until: None,
             assignment: None,
             actions: VecDeque::new(),
             lease_until: None,
@@ -172,7 +193,7 @@ impl Runner {
     }
 
     /// Takes in the answer to a report that was sent at `sent_at`. Poll for actions, a report and the timeout next.
-    pub fn handle_assignment(&mut self, sent_at: Tick, received_at: Tick, assignment: Assignment) {
+    pub fn handle_assignment(&mut self, sent_at: Tick, received_at: Tick, mut assignment: Assignment) {
         if self.phase == Phase::Ended || assignment.version != VERSION {
             return;
         }
@@ -184,6 +205,8 @@ impl Runner {
             self.assignment = None;
             self.clock = MasterClock::default();
         }
+        // By the plan that was known: it may be gone from the next one.
+        self.begin_iterations(received_at);
         let known = self.assignment.as_ref();
         self.outbox.acknowledge(assignment.acknowledged);
         if self.outbox.unacknowledged().is_none() {
@@ -193,6 +216,8 @@ impl Runner {
             return;
         }
         self.unanswered = false;
+        let classes = self.classes.len();
+        assignment.plan.arrivals.take_if(|arrivals| !arrivals.is_sane(classes));
         self.clock.learn(assignment.now, received_at);
         let lease = sent_at + self.dead_man;
         self.lease_until = self.lease_until.max(Some(lease));
@@ -263,9 +288,11 @@ impl Runner {
     pub fn handle_timeout(&mut self, now: Tick) {
         self.check_lease(now);
         self.check_start(now);
+        // Those of before the stop, though it be due as well.
+        self.begin_iterations(now);
         self.check_stop(now);
-        if let Some((plan_users, _)) = self.wanted(now) {
-            self.users.follow(&plan_users, &mut self.actions);
+        if let Some((wanted, _)) = self.wanted(now).filter(|_| !self.is_open_model()) {
+            self.users.follow(&wanted, &mut self.actions);
         }
         self.check_complete(now);
         if matches!(self.phase, Phase::Draining { .. })
@@ -331,7 +358,8 @@ impl Runner {
             let stop = assignment.stop.map(|stop| stop.at);
             let complete = assignment.start_complete.filter(|_| !self.completed).map(|complete| complete.at);
             let marks = assignment.marks.iter().copied();
-            let known = [plan, assignment.start, stop, complete].into_iter().flatten();
+            let iteration = self.next_iteration(assignment);
+            let known = [plan, iteration, assignment.start, stop, complete].into_iter().flatten();
             self.clock.own(known.chain(marks).filter(|instant| master < *instant).min()?)
         });
         let lease = self.lease_until.filter(|_| self.phase == Phase::Running);
@@ -455,7 +483,8 @@ impl Runner {
             return;
         }
         // One that joins later says so once its own users run, and with nobody to start at once.
-        if self.wanted(now).is_some_and(|(wanted, _)| self.users.reached(&wanted)) {
+        let reached = |wanted: &[u32]| self.is_open_model() || self.users.reached(wanted);
+        if self.wanted(now).is_some_and(|(wanted, _)| reached(&wanted)) {
             self.completed = true;
             self.actions.push_back(Action::StartComplete { users: complete.users });
         }

@@ -4,6 +4,7 @@
 //! are bounded in number and length; what is beyond is counted under `(other)`. Start at [`Statistics::record_row`].
 
 mod bounded;
+mod iterations;
 mod row;
 
 use std::collections::{BTreeMap, HashMap};
@@ -13,6 +14,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::tick::micros_of;
 use bounded::{Counts, cut};
+pub use iterations::Iterations;
 pub use row::{Phase, Row, Times};
 
 /// The most distinct request names; further ones are counted under [`OTHER`].
@@ -81,6 +83,8 @@ pub struct Statistics {
     keys: Keys,
     errors: bounded::Known,
     user_errors: Counts,
+    /// What became of the iterations of the open model.
+    pub iterations: Iterations,
 }
 
 impl Statistics {
@@ -169,12 +173,17 @@ impl Statistics {
         for (text, count) in other.user_errors.iter() {
             self.user_errors.add(self.errors.admit(text), count);
         }
+        self.iterations.merge(other.iterations);
     }
 
     /// What was recorded since the last take. Names, and so keys, stay.
     #[must_use]
     pub fn take(&mut self) -> Self {
-        let mut taken = Self { user_errors: std::mem::take(&mut self.user_errors), ..Self::default() };
+        let mut taken = Self {
+            user_errors: std::mem::take(&mut self.user_errors),
+            iterations: std::mem::take(&mut self.iterations),
+            ..Self::default()
+        };
         for row in self.rows.iter_mut().filter(|row| !row.is_empty()) {
             let empty = Row::new(&row.name, &row.method);
             let key = taken.row(&row.name, &row.method);
@@ -185,7 +194,7 @@ impl Statistics {
 
     /// True if nothing was recorded.
     pub fn is_empty(&self) -> bool {
-        self.user_errors.is_empty() && self.rows.iter().all(Row::is_empty)
+        self.user_errors.is_empty() && self.iterations.is_empty() && self.rows.iter().all(Row::is_empty)
     }
 
     /// Rows with something in them, by name and method.
@@ -232,7 +241,9 @@ impl Statistics {
 
 impl PartialEq for Statistics {
     fn eq(&self, other: &Self) -> bool {
-        self.user_errors == other.user_errors && self.rows() == other.rows()
+        self.user_errors == other.user_errors
+            && self.iterations == other.iterations
+            && self.rows() == other.rows()
     }
 }
 
@@ -243,6 +254,8 @@ struct Wire {
     rows: Vec<Row>,
     #[serde(default)]
     user_errors: BTreeMap<String, u64>,
+    #[serde(default)]
+    iterations: Iterations,
 }
 
 impl Serialize for Statistics {
@@ -253,8 +266,11 @@ impl Serialize for Statistics {
             rows: Vec<&'a Row>,
             #[serde(skip_serializing_if = "Counts::is_empty")]
             user_errors: &'a Counts,
+            #[serde(skip_serializing_if = "Iterations::is_empty")]
+            iterations: Iterations,
         }
-        WireRef { rows: self.rows(), user_errors: &self.user_errors }.serialize(serializer)
+        let iterations = self.iterations;
+        WireRef { rows: self.rows(), user_errors: &self.user_errors, iterations }.serialize(serializer)
     }
 }
 
@@ -262,7 +278,7 @@ impl<'de> Deserialize<'de> for Statistics {
     /// Bounds whatever came: more rows or texts than allowed are counted under [`OTHER`].
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let wire = Wire::deserialize(deserializer)?;
-        let mut statistics = Self::default();
+        let mut statistics = Self { iterations: wire.iterations, ..Self::default() };
         wire.rows.iter().for_each(|row| statistics.merge_row(row));
         for (text, count) in wire.user_errors {
             statistics.user_errors.add(statistics.errors.admit(cut(&text)), count);

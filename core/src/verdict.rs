@@ -11,11 +11,14 @@ use aiotest_api::threshold::{Expression, Metric, Threshold};
 use serde::{Deserialize, Serialize};
 
 use crate::message::StopReason;
+use crate::report::Iterations;
 use crate::stats::{Row, Statistics};
 use generator::{Generator, Weighed};
 
 /// A part of the load may be missing for so long at one time before the run is [`Outcome::Invalid`].
 pub const MISSING_ALLOWED: Duration = Duration::from_secs(10);
+/// So many iterations of a hundred may never have begun, though no runner was lost, before the run is [`Outcome::Invalid`].
+pub const UNBEGUN_ALLOWED_PERCENT: u64 = 1;
 /// So many users of a hundred may have ended with an error before the run is [`Outcome::Invalid`].
 pub const DEAD_ALLOWED_PERCENT: u64 = 1;
 
@@ -101,6 +104,8 @@ pub(crate) struct Evidence<'a> {
     pub(crate) target: u32,
     pub(crate) dead_users: u64,
     pub(crate) statistics: &'a Statistics,
+    /// In the open model.
+    pub(crate) iterations: Option<Iterations>,
     pub(crate) thresholds: Vec<Judged<'a>>,
     pub(crate) missing: Vec<Missing<'a>>,
     pub(crate) generators: &'a [Generator],
@@ -141,10 +146,10 @@ pub(crate) fn judge(evidence: &Evidence<'_>) -> Verdict {
     let Weighed { mut invalid, marks } = generator::weigh(evidence.generators);
     invalid.extend(self::invalid(evidence));
     invalid.extend(rate_that_says_nothing(evidence, &results));
-    let failed = if results.is_empty() {
-        failed(evidence)
+    let (failed, aside) = if results.is_empty() {
+        (failed(evidence), None)
     } else {
-        results.iter().filter_map(|(_, reason)| reason.clone()).collect()
+        (results.iter().filter_map(|(_, reason)| reason.clone()).collect(), shed(evidence))
     };
     // Where no process stays alive the run is stopped, but not because anybody wanted to.
     let stuck = evidence.generators.iter().any(|generator| generator.usage.stuck.is_some());
@@ -163,6 +168,7 @@ pub(crate) fn judge(evidence: &Evidence<'_>) -> Verdict {
     if evidence.load_on.is_some() {
         verdict.reasons.extend(invalid);
         verdict.reasons.extend(failed);
+        verdict.reasons.extend(aside);
         verdict.reasons.extend(marks);
     }
     verdict.reasons.extend(evidence.notes.iter().cloned());
@@ -222,9 +228,20 @@ fn invalid(evidence: &Evidence<'_>) -> Vec<String> {
     if evidence.measured_for.is_none() {
         reasons.push("nothing was measured: the load ended before its warm-up did".to_owned());
     }
-    let (dead, target) = (evidence.dead_users, evidence.target);
-    if u64::from(target) * DEAD_ALLOWED_PERCENT < dead.saturating_mul(100) {
-        reasons.push(format!("{dead} of {target} users died, more than {DEAD_ALLOWED_PERCENT} %"));
+    let (whole, what) = deaths_of(evidence);
+    let dead = evidence.dead_users;
+    if whole * DEAD_ALLOWED_PERCENT < dead.saturating_mul(100) {
+        reasons.push(format!("{dead} of {whole} {what}, more than {DEAD_ALLOWED_PERCENT} %"));
+    }
+    if let Some(Iterations { planned, started, shed, .. }) = evidence.iterations {
+        let never = planned.saturating_sub(started.saturating_add(shed));
+        // What was lost with a runner is judged by how long it was missing.
+        if evidence.missing.is_empty() && planned * UNBEGUN_ALLOWED_PERCENT < never.saturating_mul(100) {
+            reasons.push(format!(
+                "{never} of {planned} iterations never began, more than {UNBEGUN_ALLOWED_PERCENT} %: the runners could not \
+                 keep up"
+            ));
+        }
     }
     for missing in evidence.missing.iter().filter(|missing| MISSING_ALLOWED < missing.length) {
         reasons.push(format!(
@@ -245,9 +262,28 @@ fn failed(evidence: &Evidence<'_>) -> Vec<String> {
         reasons.push(format!("{} of {} requests failed", total.failures, total.requests));
     }
     if 0 < evidence.dead_users {
-        reasons.push(format!("{} of {} users died", evidence.dead_users, evidence.target));
+        let (whole, what) = deaths_of(evidence);
+        reasons.push(format!("{} of {whole} {what}", evidence.dead_users));
     }
+    reasons.extend(shed(evidence));
     reasons
+}
+
+/// Of how many there were dead users, and what is said of them. In the open model the next iteration has another user.
+fn deaths_of(evidence: &Evidence<'_>) -> (u64, &'static str) {
+    match evidence.iterations {
+        Some(iterations) => (iterations.started, "iterations ended their user with an error"),
+        None => (evidence.target.into(), "users died"),
+    }
+}
+
+/// Load that found every user busy.
+fn shed(evidence: &Evidence<'_>) -> Option<String> {
+    let Iterations { planned, shed, .. } = evidence.iterations.filter(|iterations| 0 < iterations.shed)?;
+    Some(format!(
+        "{shed} of {planned} iterations were shed: all {} users that there may be were busy",
+        evidence.target
+    ))
 }
 
 fn threshold_result(judged: &Judged<'_>) -> (ThresholdResult, Option<String>) {

@@ -150,6 +150,7 @@ pub(crate) fn spec_hash(load_test: &LoadTest) -> String {
     let form = match spec.load.form() {
         Some(Form::Constant(_)) => "constant",
         Some(Form::Stages(_)) => "stages",
+        Some(Form::Arrivals(_)) => "arrivals",
         Some(Form::Shape(_)) | None => "shape",
     };
     let own = serde_json::json!([spec.aiotestfile, spec.host, form, spec.args]).to_string();

@@ -29,6 +29,14 @@ impl Clock {
         self.first + self.made.elapsed()
     }
 
+    /// When it reads `tick`, in seconds of the system's monotonic clock, as Python's `time.monotonic` has them.
+    pub(crate) fn monotonic(&self, tick: Tick) -> f64 {
+        let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+        let read = self.now();
+        let ahead = tick.since(read).as_secs_f64() - read.since(tick).as_secs_f64();
+        now.tv_sec as f64 + now.tv_nsec as f64 / 1e9 + ahead
+    }
+
     /// Waits until it reads `tick`; for ever where there is none.
     pub(crate) async fn sleep_until(&self, tick: Option<Tick>) {
         match tick {
@@ -39,5 +47,21 @@ impl Clock {
             }
             None => std::future::pending().await,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_clocks_tell_the_same_distances() {
+        let clock = Clock::reading(Tick::from_micros(7_000_000));
+        let (early, late) = (Tick::from_micros(4_000_000), Tick::from_micros(19_500_000));
+        let apart = clock.monotonic(late) - clock.monotonic(early);
+        assert!((apart - 15.5).abs() < 1.0, "{apart}");
+        let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+        let off = clock.monotonic(clock.now()) - now.tv_sec as f64 - now.tv_nsec as f64 / 1e9;
+        assert!((0.0..1.0).contains(&off), "{off} s, less than it takes to ask");
     }
 }

@@ -12,6 +12,13 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use memmap2::MmapRaw;
+use tokio::io::unix::AsyncFd;
+
+/// A descriptor that tokio watches. To be called where tokio runs.
+pub(crate) fn watched(descriptor: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+    // SAFETY: an `OwnedFd` is open and the same for as long as it lives, and the `AsyncFd` owns it.
+    unsafe { AsyncFd::register(descriptor) }.map_err(io::Error::from)
+}
 
 /// 64-bit words of a file, shared with every process that maps or reads it. They outlive the process: a page written
 /// through a shared mapping is the kernel's, however its writer ended (short of the machine itself).

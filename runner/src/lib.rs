@@ -12,6 +12,7 @@
 //! Without the feature `python` the crate is plain Rust, so that all but the interpreter's side is tested by
 //! `cargo test`.
 
+mod alarm;
 #[cfg(feature = "python")]
 mod bindings;
 #[cfg(feature = "python")]

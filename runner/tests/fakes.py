@@ -109,6 +109,12 @@ class FakeNative:
     def lateness(self, seconds: float) -> None:
         self._tell("lateness", seconds)
 
+    def began(self, started: int, shed: int) -> None:
+        self._tell("began", started, shed)
+
+    def begun_late(self, seconds: float) -> None:
+        self._tell("begun_late", seconds)
+
     @property
     def user_count(self) -> int:
         return sum(self.live.values())

@@ -5,7 +5,9 @@ use std::time::Duration;
 use aiotest_api::LoadTest;
 use aiotest_api::load::{DesiredState, Form, Stage as Line};
 use aiotest_core::message::LiveSpec;
-use aiotest_core::run::{Constant, Deadlines, Desired, Load, RunIdentity, RunSpec, Stage};
+use aiotest_core::run::{
+    ArrivalLine, Arrivals, Constant, Deadlines, Desired, Load, RunIdentity, RunSpec, Stage,
+};
 
 /// How long a runner goes on without having heard from its master.
 const DEAD_MAN: Duration = Duration::from_secs(15);
@@ -70,6 +72,15 @@ fn load(load_test: &LoadTest) -> Load {
             let stage = |stage: &Line| Stage { duration: stage.duration.to_std(), users: stage.users };
             Load::Stages(stages.iter().map(stage).collect())
         }
+        Some(Form::Arrivals(arrivals)) => Load::Arrivals(Arrivals {
+            per: arrivals.per.to_std(),
+            max_users: arrivals.max_users,
+            lines: arrivals
+                .stages
+                .iter()
+                .map(|stage| ArrivalLine { duration: stage.duration.to_std(), target: stage.target })
+                .collect(),
+        }),
         // A checked LoadTest has exactly one form, so what is not constant is the file's shape.
         Some(Form::Shape(_)) | None => Load::Shape,
     }
@@ -139,6 +150,15 @@ mod tests {
         let spec = planned(&json!({"aiotestfile": {"inline": "x"}, "load": {"stages": stages}}));
         let stage = |seconds, users| Stage { duration: Duration::from_secs(seconds), users };
         assert_eq!(spec.load, Load::Stages(vec![stage(90, 5), stage(0, 0)]));
+    }
+
+    #[test]
+    fn arrivals_are_planned_per_their_time() {
+        let load =
+            json!({"arrivals": {"per": "1m", "maxUsers": 7, "stages": [{"duration": "5s", "target": 30}]}});
+        let spec = planned(&json!({"aiotestfile": {"inline": "x"}, "load": load}));
+        let lines = vec![ArrivalLine { duration: Duration::from_secs(5), target: 30 }];
+        assert_eq!(spec.load, Load::Arrivals(Arrivals { per: Duration::from_secs(60), max_users: 7, lines }));
     }
 
     #[test]

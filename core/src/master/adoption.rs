@@ -36,8 +36,11 @@ impl Master {
         self.marks.clone_from(&heard.marks);
         self.start_complete = heard.start_complete;
         self.completed = heard.start_complete.is_some_and(|complete| complete.at <= now);
-        let ends = heard.plan.ramps.iter().map(Ramp::end);
-        self.first_ramp_end = ends.chain(heard.start_complete.map(|complete| complete.at)).min();
+        let ends: Vec<Tick> = match &heard.plan.arrivals {
+            Some(arrivals) => arrivals.lines.iter().map(|line| line.at + line.length).collect(),
+            None => heard.plan.ramps.iter().map(Ramp::end).collect(),
+        };
+        self.first_ramp_end = ends.into_iter().chain(heard.start_complete.map(|complete| complete.at)).min();
         self.patience = now + self.spec.dead_man + SILENCE_MARGIN;
         self.adopting = Some(self.patience);
         self.forgotten_at = Some(now);
@@ -128,6 +131,10 @@ impl Master {
             && marks.len() <= MAX_LIST
             && marks.is_sorted()
             && plan.ramps.iter().all(possible)
+            && plan.arrivals.is_some() == self.open_model().is_some()
+            && plan.arrivals.as_ref().is_none_or(|arrivals| {
+                arrivals.lines.len() <= MAX_LIST && arrivals.is_sane(self.classes.len())
+            })
             && share.rows.len() == plan.ramps.len()
             && share.rows.iter().all(|row| fits(&row.from) && fits(&row.to))
     }

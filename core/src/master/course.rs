@@ -51,6 +51,7 @@ impl Master {
             _ if self.pauses.is_on() => {}
             Load::Constant(load) => self.retarget(now, load.users, load.spawn_rate),
             Load::Stages(_) => self.check_stages(now),
+            Load::Arrivals(_) => self.begin_arrivals(now),
             Load::Shape => self.shape.begin(now),
         }
         self.stop = Some(self.planned_stop(start));
@@ -131,7 +132,8 @@ impl Master {
         self.settle_at = None;
         let members = self.sharers();
         let version = self.layout.plan().version;
-        self.layout.change(now + LEAD, &members, 0 < version);
+        // An iteration has one instant, so that nobody's part has to be set aside until others have given it up.
+        self.layout.change(now + LEAD, &members, 0 < version && self.open_model().is_none());
         if version != self.layout.plan().version {
             self.settled_at = Some(now);
         }
@@ -139,7 +141,13 @@ impl Master {
 
     /// Those who have a part of the load.
     pub(super) fn sharers(&self) -> Vec<ProcessId> {
-        let here = |member: &Member| !matches!(member.state, ProcessState::Left);
+        // Whoever is leaving begins no iteration any more, and has users for a while.
+        let open = self.open_model().is_some();
+        let here = |member: &Member| match member.state {
+            ProcessState::Left => false,
+            ProcessState::Draining | ProcessState::Drained => !open,
+            _ => true,
+        };
         self.present().filter(|(_, member)| here(member)).map(|(id, _)| id.clone()).collect()
     }
 
@@ -173,7 +181,7 @@ impl Master {
                 self.events.push_back(MasterEvent::StartComplete { users: complete.users });
             }
         } else if self.first_ramp_end.is_some_and(|end| end <= now)
-            && self.layout.plan().users(now) <= self.accounted()
+            && (self.open_model().is_some() || self.layout.plan().users(now) <= self.accounted())
         {
             self.start_complete = Some(StartComplete { at: now + LEAD, users: self.users() });
         }
@@ -187,7 +195,11 @@ impl Master {
 
     pub(super) fn check_gaps(&mut self, now: Tick) {
         let plan = self.layout.plan();
-        if plan.users(now).min(plan.users(now.before(REPORT_LAG))) <= self.accounted() {
+        let whole = match self.open_model() {
+            Some(_) => self.everything_is_shared(now),
+            None => plan.users(now).min(plan.users(now.before(REPORT_LAG))) <= self.accounted(),
+        };
+        if whole {
             self.gaps.close(now);
         }
     }

@@ -4,14 +4,19 @@
 //! aside at first, until the others have given it up. Start at [`Layout::change`].
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::arrivals::{Arrivals, Line};
 use crate::message::ProcessId;
 use crate::plan::{Plan, Ramp};
 use crate::share::round::{largest_remainder, matrix};
 use crate::share::{Share, ShareRow, slot_total};
 use crate::tick::Tick;
+
+/// No process that still obeys is further behind.
+const BEHIND: Duration = Duration::from_secs(60);
 
 /// The plan with everybody's part of it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -42,7 +47,8 @@ impl Layout {
     pub(super) fn take_over(&mut self, other: Self) -> bool {
         let (ramps, classes) = (other.plan.ramps.len(), self.weights.len());
         let fits = |row: &ShareRow| row.from.len() <= classes && row.to.len() <= classes;
-        if other.slots.iter().any(|slot| slot.rows.len() != ramps || !slot.rows.iter().all(fits)) {
+        let sane = other.plan.arrivals.as_ref().is_none_or(|arrivals| arrivals.is_sane(classes));
+        if !sane || other.slots.iter().any(|slot| slot.rows.len() != ramps || !slot.rows.iter().all(fits)) {
             return false;
         }
         *self = Self { weights: std::mem::take(&mut self.weights), ..other };
@@ -80,6 +86,13 @@ impl Layout {
         let at = self.line().map_or(line.at, |last| last.at.max(line.at));
         let members = self.slots.iter().map(|slot| (slot.id.clone(), slot.held)).collect();
         self.rebuild(Ramp { at, ..line }, members);
+    }
+
+    /// Another line of the open model.
+    pub(super) fn lay_arrivals(&mut self, line: Line) {
+        let none = || Arrivals { weights: self.weights.clone(), lines: Vec::new() };
+        self.plan.arrivals.get_or_insert_with(none).lay(line);
+        self.plan.version = self.plan.version.saturating_add(1);
     }
 
     /// From `at` on the load is shared by `members`. Those who had no part get theirs later, once
@@ -158,6 +171,9 @@ impl Layout {
 
     /// Forgets ramps that later ones have replaced.
     pub(super) fn prune(&mut self, now: Tick) {
+        if let Some(arrivals) = &mut self.plan.arrivals {
+            arrivals.prune(now.before(BEHIND));
+        }
         let Some((index, _)) = self.plan.in_force(now) else { return };
         self.plan.ramps.drain(..index);
         for slot in &mut self.slots {
@@ -253,8 +269,6 @@ fn fitted(of: &Plan, rows: &[ShareRow], plan: &Plan) -> Vec<ShareRow> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use proptest::prelude::*;
 
     use super::*;

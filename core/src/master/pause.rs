@@ -86,6 +86,7 @@ impl Master {
     fn pause(&mut self, now: Tick, at: Tick) {
         self.pauses.begin(at);
         self.layout.retarget(at, 0, AT_ONCE);
+        self.hold_arrivals(at);
         if self.start_complete.is_none() && self.first_ramp_end.is_some_and(|end| at < end) {
             // Users never came that far.
             self.first_ramp_end = None;
@@ -99,6 +100,7 @@ impl Master {
         match &self.spec.load {
             Load::Constant(load) => self.retarget(now, load.users, load.spawn_rate),
             Load::Stages(_) => self.rejoin_stages(now, at),
+            Load::Arrivals(_) => self.rejoin_arrivals(now, at),
             Load::Shape => self.shape.ask_again(now),
         }
         self.move_stop(now);

@@ -32,6 +32,7 @@ impl Master {
         match (&self.spec.load, before.load) {
             (Load::Constant(load), _) => self.go_to(now, *load),
             (Load::Stages(_), Load::Stages(before)) => self.restage(now, &before),
+            (Load::Arrivals(_), Load::Arrivals(before)) => self.rearrange(now, &before),
             _ => {}
         }
         self.desire(now);
@@ -68,6 +69,7 @@ impl Master {
         let duration = match &self.spec.load {
             Load::Constant(load) => load.duration,
             Load::Stages(stages) => Some(stages.iter().map(|stage| stage.duration).sum()),
+            Load::Arrivals(load) => Some(load.lines.iter().map(|line| line.duration).sum()),
             Load::Shape => None,
         };
         let deadline = start + run;

@@ -15,35 +15,31 @@ const AHEAD: Duration = Duration::from_millis(2500);
 
 /// A stage with its place in the run.
 #[derive(Clone, Copy, Debug, PartialEq)]
-struct Placed {
-    begin: Tick,
-    end: Tick,
+pub(super) struct Placed {
+    pub(super) begin: Tick,
+    pub(super) end: Tick,
     /// Users at its begin, as planned.
-    from: u32,
-    to: u32,
+    pub(super) from: u32,
+    pub(super) to: u32,
 }
 
 /// The stage that is in force at an instant; of several that begin at one, the last. The last stage of all goes on.
 fn in_force(stages: &[Stage], start: Tick, at: Tick) -> Option<Placed> {
-    let mut placed: Option<Placed> = None;
-    for stage in stages {
-        let (begin, from) = placed.map_or((start, 0), |before| (before.end, before.to));
-        if at < begin {
-            break;
-        }
-        placed = Some(Placed { begin, end: begin + stage.duration, from, to: stage.users });
-    }
-    placed
+    placed(stages, start).take_while(|stage| stage.begin <= at).last()
+}
+
+/// All stages, one behind the other.
+pub(super) fn placed(stages: &[Stage], start: Tick) -> impl Iterator<Item = Placed> {
+    stages.iter().scan((start, 0), |(begin, from), stage| {
+        let placed = Placed { begin: *begin, end: *begin + stage.duration, from: *from, to: stage.users };
+        (*begin, *from) = (placed.end, placed.to);
+        Some(placed)
+    })
 }
 
 /// When the first stage after an instant begins.
 fn next_begin(stages: &[Stage], start: Tick, after: Tick) -> Option<Tick> {
-    let begins = stages.iter().scan(start, |end, stage| {
-        let begin = *end;
-        *end = begin + stage.duration;
-        Some(begin)
-    });
-    begins.filter(|begin| after < *begin).min()
+    placed(stages, start).map(|stage| stage.begin).find(|begin| after < *begin)
 }
 
 /// Users per second of a line over so long; without a length, whatever reaches its end at once.

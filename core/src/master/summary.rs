@@ -37,6 +37,7 @@ impl Master {
             target: self.target(now),
             paused: self.state == RunState::Running && self.pauses.is_on(),
             dead_users: self.dead_users(),
+            iterations: self.iterations_so_far(now),
             requests: sum(|row| row.requests),
             failures: sum(|row| row.failures),
             sent: sum(|row| row.sent),
@@ -79,6 +80,7 @@ impl Master {
             users: Users { target: self.target, peak: self.peak },
             verdict: self.verdict(),
             total: Figures::of(&statistics.total(), seconds),
+            iterations: self.iterations(),
             warm_up: self.warm_up(),
             requests: statistics.rows().into_iter().map(|row| Request::of(row, seconds)).collect(),
             errors: failures(&statistics),
@@ -104,6 +106,7 @@ impl Master {
             dead_users: self.dead_users(),
             measured_for: self.measured_for(),
             statistics: &self.measured(),
+            iterations: self.iterations(),
             thresholds: self.judged(stop.at),
             missing: self.missing(stop.at),
             generators: &generators,
@@ -148,7 +151,7 @@ impl Master {
     }
 
     /// Everything measured but in the warm-up.
-    fn measured(&self) -> Cow<'_, Statistics> {
+    pub(super) fn measured(&self) -> Cow<'_, Statistics> {
         if self.spec.warm_up.is_zero() {
             return self.statistics();
         }

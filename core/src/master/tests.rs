@@ -369,6 +369,7 @@ prop_compose! {
                 ramps: ramps.into_iter().map(|(at, since, from, to, rate)| crate::plan::Ramp {
                     version: at, at: tick(at), since: tick(since), from, to, rate: rate.abs().max(0.001),
                 }).collect(),
+                arrivals: None,
             },
             marks: mark.into_iter().map(tick).collect(),
             ..Assignment::default()

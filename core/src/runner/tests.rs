@@ -35,7 +35,7 @@ fn assignment(now: u64, acknowledged: u64) -> Assignment {
         acknowledged,
         state: RunState::Running,
         start: Some(master(2000)),
-        plan: Plan { version: 1, ramps: vec![ramp] },
+        plan: Plan { version: 1, ramps: vec![ramp], arrivals: None },
         share: Share {
             rows: vec![ShareRow { position: 0, of: 1, held: false, from: vec![0], to: vec![10] }],
         },
@@ -278,7 +278,7 @@ prop_compose! {
             start: start.map(tick),
             plan: Plan { version: epoch, ramps: ramps.into_iter().map(|(at, since, from, to, rate)| Ramp {
                 version: at, at: tick(at), since: tick(since), from, to, rate,
-            }).collect() },
+            }).collect(), arrivals: None },
             share: Share { rows: rows.into_iter().map(|(position, of, to)| ShareRow {
                 position, of, held: false, from: to.iter().rev().copied().collect(), to,
             }).collect() },

@@ -59,6 +59,17 @@ impl Users {
         }
     }
 
+    /// In the open model: how many there may be; whoever is above goes.
+    pub(super) fn allow(&mut self, most: &[u32], actions: &mut VecDeque<Action>) {
+        for (class, ordered) in self.ordered.iter_mut().enumerate() {
+            let users = most.get(class).copied().unwrap_or(0);
+            if *ordered != users {
+                *ordered = users;
+                actions.push_back(Action::Allow { class, users });
+            }
+        }
+    }
+
     /// Nothing that was ordered holds any more; orders that nobody has seen yet are taken back.
     pub(super) fn forget_orders(&mut self, actions: &mut VecDeque<Action>) {
         for action in actions.iter() {
@@ -66,7 +77,9 @@ impl Users {
                 self.now[*class].live = self.now[*class].live.saturating_sub(*users);
             }
         }
-        actions.retain(|action| !matches!(action, Action::Start { .. } | Action::Retire { .. }));
+        actions.retain(|action| {
+            !matches!(action, Action::Start { .. } | Action::Retire { .. } | Action::Allow { .. })
+        });
         self.ordered.fill(0);
     }
 

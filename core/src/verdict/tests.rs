@@ -28,6 +28,7 @@ fn statistics(calls: &[(u64, Call<'_>)]) -> Statistics {
 
 fn evidence(statistics: &Statistics) -> Evidence<'_> {
     Evidence {
+        iterations: None,
         stop: StopReason::Completed,
         load_on: Some(Duration::from_secs(60)),
         measured_for: Some(Duration::from_secs(60)),

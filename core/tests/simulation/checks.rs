@@ -1,9 +1,11 @@
 //! What must be so after every event, and at the end.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use aiotest_core::message::RunState;
 use aiotest_core::plan::Plan;
+use aiotest_core::run::Load;
 use aiotest_core::stats::{Row, Statistics};
 use aiotest_core::tick::Tick;
 use aiotest_core::wall::WallClock;
@@ -30,6 +32,8 @@ impl World {
             let until = self.master_now().max(self.now);
             let lines = self.plans.values().map(|(_, plan)| most(plan, self.now.before(SLOW), until));
             let allowed = self.targets.values().copied().chain(lines).max().unwrap_or_default();
+            // In the open model a joiner has its part at once, and whoever gave it up may still be in an iteration.
+            let allowed = if self.is_closed_model() { allowed } else { 2 * allowed };
             let live: u32 = self.processes.iter().map(Process::users).sum();
             if allowed < live {
                 return Err(format!("{live} users are live, the plan has {allowed}"));
@@ -52,7 +56,7 @@ impl World {
 
     /// On a good network the plan is carried out to the user, evenly.
     fn check_calm(&self, target: u32, live: u32) -> Result<(), String> {
-        let calm = self.scenario.faults.loss == 0.0;
+        let calm = self.scenario.faults.loss == 0.0 && self.is_closed_model();
         let settled = self.targets.range(self.now.before(CALM)..).all(|(_, known)| *known == target);
         let young = self.targets.first_key_value().is_none_or(|(first, _)| self.now.since(*first) < CALM);
         if !calm || young || !settled || self.now.since(self.unrest) < CALM {
@@ -116,7 +120,41 @@ impl World {
                 ));
             }
         }
+        self.check_iterations(&report)?;
         self.check_gaps(&report)
+    }
+
+    fn is_closed_model(&self) -> bool {
+        !matches!(self.scenario.spec.load, Load::Arrivals(_))
+    }
+
+    /// In the open model each iteration begins at most once, and at its instant; all of them, where nobody died.
+    fn check_iterations(&self, report: &aiotest_core::report::Report) -> Result<(), String> {
+        let Some(counted) = report.iterations else { return Ok(()) };
+        let faults = self.scenario.faults;
+        let mut begun: BTreeMap<u64, u32> = BTreeMap::new();
+        for (number, _) in self.processes.iter().flat_map(|process| &process.begun) {
+            *begun.entry(*number).or_default() += 1;
+        }
+        // Whoever does not hear in time that somebody came or went goes by the shares of before.
+        let everybody_hears = faults.loss == 0.0 && faults.cut_off == 0.0 && faults.crash == 0.0;
+        let members_change = 0.0 < faults.death || !everybody_hears && faults.crash > 0.0;
+        if faults.edit == 0.0
+            && (everybody_hears || !members_change)
+            && let Some((number, times)) = begun.iter().find(|(_, times)| 1 < **times)
+        {
+            return Err(format!("iteration {number} began {times} times"));
+        }
+        if self.processes.iter().all(|process| process.alive)
+            && everybody_hears
+            && counted.started + counted.shed != counted.planned
+        {
+            return Err(format!(
+                "of {} iterations began {} and were shed {}",
+                counted.planned, counted.started, counted.shed
+            ));
+        }
+        Ok(())
     }
 
     /// The bound that the report states for a death is what was really lost.

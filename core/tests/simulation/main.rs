@@ -4,6 +4,7 @@
 //! `AIOTEST_SEED=<seed> cargo test -p aiotest-core --test simulation`. `AIOTEST_SEEDS=20` tries twenty times as many.
 
 mod checks;
+mod open_model;
 mod process;
 mod stories;
 mod world;
@@ -110,6 +111,28 @@ fn with_a_load_in_stages_every_promise_is_kept() {
     ] {
         every_seed_keeps_every_promise(count, |seed| Scenario { faults, ..Scenario::in_stages(seed) });
     }
+}
+
+#[test]
+fn in_the_open_model_every_promise_is_kept() {
+    for (count, faults) in [
+        (40, Faults::default()),
+        (40, Faults::network()),
+        (40, Faults { edit: 0.1, ..Faults::default() }),
+        (40, Faults { death: 0.04, ..Faults::default() }),
+        (60, Faults { edit: 0.05, ..Faults::deaths() }),
+        (60, Faults { crash: 0.05, edit: 0.05, ..Faults::everything() }),
+        (60, Faults { amnesia: 0.7, edit: 0.0, ..Faults::crashes() }),
+    ] {
+        every_seed_keeps_every_promise(count, |seed| Scenario { faults, ..Scenario::open(seed) });
+    }
+}
+
+#[test]
+fn an_iteration_that_begins_twice_is_caught() {
+    let sabotage = Some(Sabotage::DoubledIteration);
+    let broken = World::new(1, Scenario { sabotage, ..Scenario::open(1) }).run();
+    assert!(broken.as_ref().is_err_and(|broken| broken.contains("began 2 times")), "{broken:?}");
 }
 
 #[track_caller]

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use aiotest_core::arrivals::Arrival;
 use aiotest_core::message::{ProcessId, Report};
 use aiotest_core::runner::{Action, Measurement, Runner};
 use aiotest_core::stats::{Outcome, Sample, Statistics};
@@ -19,6 +20,11 @@ pub(crate) struct Process {
     pub(crate) live: Vec<u32>,
     /// Users that end at these instants.
     ending: Vec<(Tick, usize)>,
+    /// In the open model: how many there may be by class, and who is busy until when.
+    allowed: Vec<u32>,
+    busy: Vec<(Tick, usize)>,
+    /// Iterations that began, by number, and when.
+    pub(crate) begun: Vec<(u64, Tick)>,
     /// Requests that are on their way.
     open: u32,
     /// Requests ever put on the wire: the deposit.
@@ -50,6 +56,9 @@ impl Process {
             skew,
             live: vec![0; classes.len()],
             ending: Vec::new(),
+            allowed: vec![0; classes.len()],
+            busy: Vec::new(),
+            begun: Vec::new(),
             open: 0,
             sent: 0,
             statistics: Statistics::default(),
@@ -117,6 +126,14 @@ impl Process {
 
     fn carry_out(&mut self, now: Tick, action: &Action, random: &mut Random) {
         match *action {
+            Action::Allow { class, users } => {
+                self.allowed[class] = users;
+                self.retire(now, class, self.live[class].saturating_sub(users), random);
+            }
+            Action::Begin { ref iterations, shed } => {
+                iterations.iter().for_each(|iteration| self.begin(now, iteration, random));
+                self.count(0, shed);
+            }
             Action::Start { class, users } => {
                 let more = match self.sabotage {
                     Some(Sabotage::OneUserTooMany) => 1,
@@ -126,11 +143,7 @@ impl Process {
                 self.live[class] += if lazy { users - 1 } else { users + more };
             }
             Action::Retire { class, users } => {
-                let ending = self.ending.iter().filter(|(_, of)| *of == class).count() as u32;
-                for _ in 0..users.min(self.live[class] - ending) {
-                    let after = if random.chance(0.5) { 0 } else { random.below(3_000_000) };
-                    self.ending.push((now + Duration::from_micros(after), class));
-                }
+                self.retire(now, class, users, random);
             }
             Action::Drain { deadline } => {
                 self.ending.clear();
@@ -143,6 +156,7 @@ impl Process {
                 }
             }
             Action::StopNow => {
+                self.busy.clear();
                 self.ending.clear();
                 self.live.fill(0);
             }
@@ -153,10 +167,43 @@ impl Process {
         self.tell();
     }
 
+    fn retire(&mut self, now: Tick, class: usize, users: u32, random: &mut Random) {
+        let ending = self.ending.iter().filter(|(_, of)| *of == class).count() as u32;
+        for _ in 0..users.min(self.live[class] - ending) {
+            let after = if random.chance(0.5) { 0 } else { random.below(3_000_000) };
+            self.ending.push((now + Duration::from_micros(after), class));
+        }
+    }
+
+    /// As a scenario's host: with a user that has nothing to do, or a new one, or not at all.
+    fn begin(&mut self, now: Tick, iteration: &Arrival, random: &mut Random) {
+        let class = iteration.class;
+        self.busy.retain(|(until, _)| now < *until);
+        let busy = self.busy.iter().filter(|(_, of)| *of == class).count() as u32;
+        let twice = self.sabotage == Some(Sabotage::DoubledIteration) && random.chance(0.1);
+        if self.live[class] <= busy && self.allowed[class] <= self.live[class] {
+            return self.count(0, 1);
+        }
+        self.live[class] = self.live[class].max(busy + 1);
+        self.busy.push((now + Duration::from_micros(random.below(2_000_000)), class));
+        for _ in 0..1 + u32::from(twice) {
+            self.begun.push((iteration.number, now));
+            self.count(1, 0);
+        }
+    }
+
+    fn count(&mut self, started: u64, shed: u64) {
+        self.statistics.iterations.began(started, shed);
+        self.recorded.iterations.began(started, shed);
+    }
+
     fn end_users(&mut self, now: Tick) {
         let before = self.ending.len();
         for (_, class) in self.ending.extract_if(.., |(at, _)| *at <= now) {
             self.live[class] -= 1;
+            if let Some(at) = self.busy.iter().position(|(_, of)| *of == class) {
+                self.busy.swap_remove(at);
+            }
         }
         if self.ending.len() < before {
             self.tell();

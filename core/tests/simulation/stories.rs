@@ -11,11 +11,11 @@ use aiotest_core::wall::WallClock;
 use crate::process::Process;
 use crate::world::{Faults, Scenario, World, spec};
 
-const fn seconds(seconds: u64) -> Duration {
+pub(crate) const fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
-fn world(load: Load, runners: u32) -> World {
+pub(crate) fn world(load: Load, runners: u32) -> World {
     let classes = vec![ClassSpec { name: "TestShop".into(), weight: 1 }];
     let (faults, shape) = (Faults::default(), Vec::new());
     World::new(1, Scenario { spec: spec(load, runners, 1), classes, faults, sabotage: None, shape })
@@ -182,20 +182,20 @@ fn quickstart() -> World {
 
 impl World {
     #[track_caller]
-    fn play(&mut self, time: Duration) {
+    pub(crate) fn play(&mut self, time: Duration) {
         let end = self.now + time;
         self.run_until(|world| end <= world.now).unwrap();
     }
 
     /// Until the start instant, and so much longer.
     #[track_caller]
-    fn play_from_start(&mut self, time: Duration) {
+    pub(crate) fn play_from_start(&mut self, time: Duration) {
         self.run_until(|world| world.master.status(world.master_now()).elapsed.is_some()).unwrap();
         self.play(time);
     }
 
     #[track_caller]
-    fn play_out(mut self) -> (World, Report) {
+    pub(crate) fn play_out(mut self) -> (World, Report) {
         self.run_until(World::is_over).unwrap();
         self.check_end().unwrap();
         let report = self.master.report(WallClock::default()).unwrap();

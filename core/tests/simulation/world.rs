@@ -7,7 +7,9 @@ use std::time::Duration;
 use aiotest_core::master::{Decisions, Master, MasterEvent, ShapeTick};
 use aiotest_core::message::{Assignment, Departure, LiveSpec, ProcessId, Refusal, Report, RunState};
 use aiotest_core::plan::Plan;
-use aiotest_core::run::{ClassSpec, Constant, Deadlines, Desired, Load, RunIdentity, RunSpec, Stage};
+use aiotest_core::run::{
+    ArrivalLine, Arrivals, ClassSpec, Constant, Deadlines, Desired, Load, RunIdentity, RunSpec, Stage,
+};
 use aiotest_core::tick::Tick;
 
 use crate::process::Process;
@@ -83,6 +85,8 @@ pub(crate) enum Sabotage {
     StandingClock,
     LazyProcess,
     WrongDeposit,
+    /// An iteration begins a second time.
+    DoubledIteration,
     /// It answers before it writes its checkpoint, and is killed in between.
     HastyMaster,
 }
@@ -120,12 +124,31 @@ impl Scenario {
         }
     }
 
+    /// The same in the open model.
+    pub(crate) fn open(seed: u64) -> Self {
+        let mut scenario = Self::drawn(seed);
+        scenario.spec.load = arrivals(&mut Random::new(seed));
+        scenario
+    }
+
     /// The same in stages.
     pub(crate) fn in_stages(seed: u64) -> Self {
         let mut scenario = Self::drawn(seed);
         scenario.spec.load = stages(&mut Random::new(seed));
         scenario
     }
+}
+
+fn arrivals(random: &mut Random) -> Load {
+    let line = |random: &mut Random| ArrivalLine {
+        duration: Duration::from_millis(random.below(4) * random.below(5_000)),
+        target: random.below(40) as u32,
+    };
+    let mut lines: Vec<ArrivalLine> = (0..=random.below(4)).map(|_| line(random)).collect();
+    lines.push(ArrivalLine { duration: Duration::from_secs(15 + random.below(10)), target: 20 });
+    // Enough of them, mostly.
+    let max_users = 24 + 100 * random.below(4) as u32;
+    Load::Arrivals(Arrivals { per: Duration::from_secs(1 + random.below(3)), max_users, lines })
 }
 
 fn stages(random: &mut Random) -> Load {
@@ -490,6 +513,7 @@ impl World {
                 Load::Constant(Constant { users, spawn_rate, duration })
             }
             Load::Stages(_) => stages(&mut self.random),
+            Load::Arrivals(_) => arrivals(&mut self.random),
             Load::Shape => return,
         };
         let desired = if self.random.chance(0.2) { Desired::Paused } else { Desired::Running };

@@ -86,6 +86,8 @@ class Runner:
         """What is to be done now.
 
         `("test_start",)` · `("start", class_index, users)` · `("retire", class_index, users)` ·
+        `("allow", class_index, users)`, at most so many from now on · `("begin", [(class_index, at), …], shed)`, iterations
+        that are due since `at`, in seconds of the monotonic clock, and how many more can only be shed ·
         `("start_complete", users)`, the whole run's count · `("drain", seconds)`, no new calls, open ones
         have that long · `("stop_now",)`, no load from this instant · `("end", exit_code)`, the last one.
         """
@@ -130,6 +132,12 @@ class Runner:
 
     def lateness(self, seconds: float) -> None:
         """A user was woken this late after its wait."""
+
+    def began(self, started: int, shed: int) -> None:
+        """Iterations of the open model that were given to users, and that found every user busy."""
+
+    def begun_late(self, seconds: float) -> None:
+        """One that was given to a user has begun, this late."""
 
     @property
     def user_count(self) -> int:

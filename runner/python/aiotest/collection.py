@@ -56,6 +56,16 @@ class Collected:
                 what = given_as if host else f"{_place(cls)}: {cls.__name__}.host"
                 raise AiotestfileError(f"{what} {_no_url(aim)}")
 
+    def can_arrive(self) -> None:
+        """See that every class can take iterations of the open model. Raises: `AiotestfileError`."""
+        for cls in self.user_classes:
+            if cls.start is not User.start:
+                raise AiotestfileError(
+                    f"{_place(cls.start, cls)}: {cls.__name__} has a `start` of its own, which load.arrivals never "
+                    "calls: an iteration is one pass over the jobs of the class. Let one job do what it does, such "
+                    "as `await asyncio.gather(…)`"
+                )
+
 
 def find_file(name: str) -> Path:
     """The scenario file of this name, with or without its `.py`. Raises: `AiotestfileError`."""

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from aiotest import memory
 from aiotest.client import current_scope
-from aiotest.life import Life, Scope, current_life
+from aiotest.life import Life, Scope, Work, current_life
 from aiotest.log import logger
 from aiotest.user import User
 
@@ -69,9 +69,14 @@ class Crew:
             return
         for _ in range(users):
             self._start_one(class_index)
-        if self._most < (there := sum(map(len, self._living))):
-            self._most = there
-            memory.grown()
+        self._grown()
+        self._note(class_index)
+
+    def start_with(self, class_index: int, work: Work) -> None:
+        """Start one user of a class that does this work in the place of its `start`."""
+        self._empty.clear()
+        self._start_one(class_index, work)
+        self._grown()
         self._note(class_index)
 
     def retire(self, class_index: int, users: int) -> None:
@@ -109,7 +114,21 @@ class Crew:
             return False
         return True
 
+    def living(self, class_index: int) -> int:
+        """How many users of a class there are, without those that were told to go."""
+        return len(self._living[class_index])
+
+    def there(self, class_index: int) -> int:
+        """How many users of a class there are, with those that were told to go and have not gone yet."""
+        return len(self._living[class_index]) + len(self._leaving[class_index])
+
     # === what the lives tell ===
+
+    def let_go(self, life: Life) -> None:
+        """Let this one user go."""
+        if life in self._living[life.class_index]:
+            self._retire_one(life)
+            self._note(life.class_index)
 
     def lateness(self, seconds: float) -> None:
         """A user was woken this late."""
@@ -136,9 +155,16 @@ class Crew:
                 self._note(class_index)
         return held
 
-    def _start_one(self, class_index: int) -> None:
+    def _grown(self) -> None:
+        if self._most < (there := sum(map(len, self._living))):
+            self._most = there
+            memory.grown()
+
+    def _start_one(self, class_index: int, work: Work | None = None) -> None:
         scope = self._make_scope()
-        life = Life(self, class_index, scope)
+        life = Life(self, class_index, scope, work)
+        if work is not None:
+            work.life = life
         make = self._classes[class_index]
         self._living[class_index][life] = None
         try:

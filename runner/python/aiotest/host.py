@@ -13,6 +13,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Protocol
 
 from aiotest import events
+from aiotest.arrivals import Arrivals
 from aiotest.crew import Crew, adopt_tasks
 from aiotest.life import Scope
 from aiotest.log import logger
@@ -42,6 +43,8 @@ class NativeRunner(Protocol):
     def user_error(self, text: str) -> None: ...
     def loop_lag(self, seconds: float) -> None: ...
     def lateness(self, seconds: float) -> None: ...
+    def began(self, started: int, shed: int) -> None: ...
+    def begun_late(self, seconds: float) -> None: ...
 
 
 Record = Callable[..., None]
@@ -85,6 +88,7 @@ class RunnerHost:
         self._record = record
         self._runner = runner
         self._crew = Crew(classes, native, make_scope)
+        self._arrivals = Arrivals(self._crew, native, len(classes))
         self._background = Background()
         self._test_start: asyncio.Task[None] | None = None
         self._test_stop: asyncio.Task[None] | None = None
@@ -126,6 +130,10 @@ class RunnerHost:
                     self._crew.start(class_index, users)
                 case ("retire", class_index, users):
                     self._crew.retire(class_index, users)
+                case ("allow", class_index, users):
+                    self._arrivals.allow(class_index, users)
+                case ("begin", iterations, shed):
+                    self._arrivals.begin(iterations, shed)
                 case ("start_complete", users):
                     self._on_start_complete(users)
                 case ("drain", seconds):
@@ -141,7 +149,12 @@ class RunnerHost:
         # Users wait for these handlers: a file prepares its data here.
         self._test_start = self._background.spawn(events.test_start.fire(runner=self._runner), "test_start")
         self._crew.hold()
-        self._test_start.add_done_callback(lambda _: self._crew.release())
+        self._arrivals.hold()
+        self._test_start.add_done_callback(lambda _: self._release())
+
+    def _release(self) -> None:
+        self._crew.release()
+        self._arrivals.release()
 
     def _on_start_complete(self, users: int) -> None:
         # Everything that lives now lives long: a full collection over all users would stop the loop for its
@@ -152,10 +165,12 @@ class RunnerHost:
         )
 
     def _on_drain(self, seconds: float) -> None:
+        self._arrivals.end()
         self._crew.retire_all()
         self._stop_after(seconds)
 
     def _on_stop_now(self) -> None:
+        self._arrivals.end()
         self._crew.cut_all(may_call=False)
 
     def _on_end(self, exit_code: int) -> None:

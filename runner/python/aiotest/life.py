@@ -27,7 +27,7 @@ from aiotest.log import logger
 if TYPE_CHECKING:
     from aiotest.user import User
 
-__all__ = ["Host", "Life", "Scope", "current_life", "described", "is_recorded", "live", "pause"]
+__all__ = ["Host", "Life", "Scope", "Work", "current_life", "described", "is_recorded", "live", "pause"]
 
 
 class Scope(Protocol):
@@ -47,6 +47,15 @@ class Host(Protocol):
     def lateness(self, seconds: float) -> None: ...
     def user_error(self, text: str) -> None: ...
     def ended(self, life: Life, dead: bool) -> None: ...
+    def let_go(self, life: Life) -> None: ...
+
+
+class Work(Protocol):
+    """What a user does in the place of its `start`."""
+
+    life: Life | None
+
+    async def serve(self, user: User) -> None: ...
 
 
 class Phase(Enum):
@@ -81,12 +90,14 @@ class Life:
         "starting",
         "task",
         "user",
+        "work",
     )
 
-    def __init__(self, host: Host, class_index: int, scope: Scope) -> None:
+    def __init__(self, host: Host, class_index: int, scope: Scope, work: Work | None = None) -> None:
         self.host = host
         self.class_index = class_index
         self.scope = scope
+        self.work = work
         self.user: User | None = None
         self.task: asyncio.Task[Any] | None = None
         self.phase = Phase.LIVING
@@ -151,7 +162,7 @@ class Life:
     async def run(self, user: User) -> None:
         """The whole of a user's task."""
         try:
-            await user.start()
+            await (user.start() if self.work is None else self.work.serve(user))
         except (KeyboardInterrupt, GeneratorExit):
             raise
         except BaseException as error:
@@ -220,9 +231,8 @@ class Life:
             self.scope.abort()
             await _close(user, self.scope)
             self.phase = Phase.ENDED
-            self.user = self.task = (
-                None  # user, task and life hold each other: let the reference counts free them
-            )
+            # User, task, work and life hold each other: let the reference counts free them.
+            self.user = self.task = self.work = None
             self.host.ended(self, dead)
 
     async def _part(self, user: User, error: BaseException | None) -> None:
@@ -362,6 +372,9 @@ class _Nobody:
         pass
 
     def ended(self, life: Life, dead: bool) -> None:
+        pass
+
+    def let_go(self, life: Life) -> None:
         pass
 
 

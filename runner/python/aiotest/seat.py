@@ -76,6 +76,8 @@ def take_seat(loop: asyncio.Runner, plan: Plan, token_file: str) -> Seat:
     try:
         collected = collect(plan.aiotestfile)
         collected.aim_at(host, "spec.host")
+        if "arrivals" in plan.spec["load"]:
+            collected.can_arrive()
     except AiotestfileError as error:
         raise AiotestfileError(_as_its_author_knows(str(error), plan)) from error
     options = loop.run(parse_own(plan.spec.get("args", []), host, process.version()))

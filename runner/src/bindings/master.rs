@@ -40,7 +40,7 @@ impl Master {
     ) -> PyResult<Self> {
         let spec = run_spec(plan)?;
         match (shape, &spec.load) {
-            (true, Load::Constant(_) | Load::Stages(_)) => {
+            (true, Load::Constant(_) | Load::Stages(_) | Load::Arrivals(_)) => {
                 return Err(PyValueError::new_err(
                     "the plan gives a load, and the file a LoadUserShape beside it",
                 ));

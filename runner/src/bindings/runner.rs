@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use aiotest_core::arrivals::Arrival;
 use aiotest_core::message::ProcessId;
 use aiotest_core::runner::Action;
 use pyo3::exceptions::PyValueError;
@@ -53,7 +54,7 @@ impl Runner {
     }
 
     fn poll(&self, py: Python<'_>) -> PyResult<Vec<Py<PyAny>>> {
-        self.inner.seat().poll().into_iter().map(|action| asked(py, &action)).collect()
+        self.inner.seat().poll().into_iter().map(|action| self.asked(py, &action)).collect()
     }
 
     fn users(&self, class_index: usize, live: u32, dead: u32) {
@@ -95,6 +96,15 @@ impl Runner {
         self.inner.seat().unwatch();
     }
 
+    fn began(&self, started: u64, shed: u64) {
+        self.inner.seat().began(started, shed);
+    }
+
+    fn begun_late(&self, seconds: f64) -> PyResult<()> {
+        self.inner.seat().begun_late(duration(seconds)?);
+        Ok(())
+    }
+
     fn lateness(&self, seconds: f64) -> PyResult<()> {
         self.inner.seat().lateness(duration(seconds)?);
         Ok(())
@@ -115,18 +125,26 @@ impl Runner {
     }
 }
 
-/// An order as Python matches it.
-fn asked(py: Python<'_>, action: &Action) -> PyResult<Py<PyAny>> {
-    let tuple = match *action {
-        Action::TestStart => ("test_start",).into_pyobject(py)?,
-        Action::Start { class, users } => ("start", class, users).into_pyobject(py)?,
-        Action::Retire { class, users } => ("retire", class, users).into_pyobject(py)?,
-        Action::StartComplete { users } => ("start_complete", users).into_pyobject(py)?,
-        Action::Drain { deadline } => ("drain", deadline.as_secs_f64()).into_pyobject(py)?,
-        Action::StopNow => ("stop_now",).into_pyobject(py)?,
-        Action::End { exit_code } => ("end", exit_code).into_pyobject(py)?,
-    };
-    Ok(tuple.into_any().unbind())
+impl Runner {
+    /// An order as Python matches it.
+    fn asked(&self, py: Python<'_>, action: &Action) -> PyResult<Py<PyAny>> {
+        let tuple = match action {
+            Action::TestStart => ("test_start",).into_pyobject(py)?,
+            Action::Start { class, users } => ("start", class, users).into_pyobject(py)?,
+            Action::Retire { class, users } => ("retire", class, users).into_pyobject(py)?,
+            Action::Allow { class, users } => ("allow", class, users).into_pyobject(py)?,
+            Action::Begin { iterations, shed } => {
+                let due = |iteration: &Arrival| (iteration.class, self.inner.monotonic(iteration.at));
+                let iterations: Vec<(usize, f64)> = iterations.iter().map(due).collect();
+                ("begin", iterations, shed).into_pyobject(py)?
+            }
+            Action::StartComplete { users } => ("start_complete", users).into_pyobject(py)?,
+            Action::Drain { deadline } => ("drain", deadline.as_secs_f64()).into_pyobject(py)?,
+            Action::StopNow => ("stop_now",).into_pyobject(py)?,
+            Action::End { exit_code } => ("end", exit_code).into_pyobject(py)?,
+        };
+        Ok(tuple.into_any().unbind())
+    }
 }
 
 /// The control thread's way to this process' engine.

@@ -15,6 +15,7 @@ use super::Hooks;
 use super::dial::{Dial, Error};
 use super::health::Meter;
 use super::seat::{Facts, Seat};
+use crate::alarm::Alarm;
 use crate::clock::Clock;
 
 /// How long users may take to end once nobody answers for their load; then the process is ended.
@@ -69,8 +70,8 @@ impl Drive {
         dial: Dial,
         hooks: Hooks,
         seat: Arc<Seat>,
+        clock: Clock,
     ) -> Self {
-        let clock = Clock::start();
         let names = classes.iter().map(|class| class.name.clone()).collect();
         Self {
             core: Runner::new(who, names, spec.dead_man, clock.now()),
@@ -95,6 +96,7 @@ impl Drive {
     /// Until the owner is gone.
     pub(super) async fn run(mut self) {
         let mut call: Option<Call> = None;
+        let alarm = Alarm::of(self.clock);
         while !self.hear() {
             let now = self.clock.now();
             self.wake(now);
@@ -108,7 +110,7 @@ impl Drive {
                     call = None;
                     self.take_in(sent_at, answer);
                 }
-                () = self.clock.sleep_until(due) => {}
+                () = alarm.ring(due) => {}
                 () = seat.arrived.notified() => {}
             }
         }
@@ -130,7 +132,7 @@ impl Drive {
             self.give_up = self.give_up.min(now + HAND_OVER);
             self.after_joining = Duration::ZERO;
         }
-        self.told.user_errors.merge(&facts.user_errors);
+        self.told.counted.merge(&facts.counted);
         self.told.loop_lag = self.told.loop_lag.max(facts.loop_lag);
         self.told.lateness = self.told.lateness.max(facts.lateness);
         facts.closed
@@ -182,7 +184,7 @@ impl Drive {
 
     fn order(&mut self, now: Tick, action: Action) {
         match action {
-            Action::TestStart | Action::Start { .. } => {
+            Action::TestStart | Action::Start { .. } | Action::Begin { .. } => {
                 (self.hooks.refuse)(false);
                 self.kill_at = None;
                 self.drained_by = None;
@@ -200,7 +202,7 @@ impl Drive {
             Action::StartComplete { .. } => self.completed = true,
             Action::Drain { deadline } => self.drained_by = Some(now + deadline),
             Action::End { .. } => self.ended = true,
-            Action::Retire { .. } => {}
+            Action::Retire { .. } | Action::Allow { .. } => {}
         }
         // Before the order: what Python does for it reads the state.
         self.seat.set_state(self.state());
@@ -263,7 +265,7 @@ impl Drive {
         // Before the statistics: what is sent in between is in the next measurement's count, never in none.
         let sent_total = (self.hooks.sent_total)();
         let mut statistics = (self.hooks.take_statistics)();
-        statistics.merge(&told.user_errors);
+        statistics.merge(&told.counted);
         let sample = self.meter.sample();
         let mut so_far = self.meter.usage().clone();
         self.seat.add_punctuality(&mut so_far);

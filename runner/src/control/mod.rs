@@ -19,7 +19,9 @@ use std::time::Duration;
 use aiotest_core::message::ProcessId;
 use aiotest_core::run::{ClassSpec, RunSpec};
 use aiotest_core::stats::Statistics;
+use aiotest_core::tick::Tick;
 
+use crate::clock::Clock;
 use crate::master::Token;
 use dial::Dial;
 use drive::Drive;
@@ -64,6 +66,7 @@ pub struct Hooks {
 /// A running control thread. Dropped, it falls silent without a word, as if the process had died.
 pub struct Control {
     seat: Arc<Seat>,
+    clock: Clock,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -85,7 +88,8 @@ impl Control {
         let seat = Arc::new(Seat::new().map_err(Error::Thread)?);
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Thread)?;
-        let drive = Drive::new(who, spec, classes, dial, hooks, Arc::clone(&seat));
+        let clock = Clock::start();
+        let drive = Drive::new(who, spec, classes, dial, hooks, Arc::clone(&seat), clock);
         let watched = Arc::clone(&seat.watch);
         let thread = std::thread::Builder::new()
             .name("aiotest-control".to_owned())
@@ -96,7 +100,12 @@ impl Control {
                 runtime.shutdown_background();
             })
             .map_err(Error::Thread)?;
-        Ok(Self { seat, thread: Some(thread) })
+        Ok(Self { seat, clock, thread: Some(thread) })
+    }
+
+    /// When it is an own time, in seconds of the system's monotonic clock.
+    pub fn monotonic(&self, tick: Tick) -> f64 {
+        self.clock.monotonic(tick)
     }
 
     /// Where Python and the control thread meet.

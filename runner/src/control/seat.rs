@@ -23,8 +23,8 @@ use crate::outbox::Outbox;
 pub(super) struct Facts {
     /// Users by class, where they changed.
     pub(super) users: Vec<Option<ClassUsers>>,
-    /// Errors that ended users.
-    pub(super) user_errors: Statistics,
+    /// Errors that ended users, and iterations of the open model.
+    pub(super) counted: Statistics,
     /// The longest that the loop was late.
     pub(super) loop_lag: Duration,
     /// The latest that a user was woken.
@@ -120,7 +120,18 @@ impl Seat {
 
     /// An error that ended a user.
     pub fn user_error(&self, text: &str) {
-        self.lock().facts.user_errors.user_error(text);
+        self.lock().facts.counted.user_error(text);
+    }
+
+    /// Iterations of the open model that were given to users, and that found every user busy.
+    pub fn began(&self, started: u64, shed: u64) {
+        self.lock().facts.counted.iterations.began(started, shed);
+    }
+
+    /// One that was given to a user has begun, this late.
+    pub fn begun_late(&self, late: Duration) {
+        self.lock().facts.counted.iterations.begun_late(late);
+        self.lateness(late);
     }
 
     /// The interpreter's loop turned, this late.
@@ -254,7 +265,7 @@ mod tests {
         seat.loop_lag(Duration::from_millis(2));
         let facts = seat.take();
         assert_eq!(facts.loop_lag, Duration::from_millis(30));
-        assert_eq!(facts.user_errors.user_errors().collect::<Vec<_>>(), [("ValueError: no", 1)]);
-        assert!(seat.take().user_errors.is_empty());
+        assert_eq!(facts.counted.user_errors().collect::<Vec<_>>(), [("ValueError: no", 1)]);
+        assert!(seat.take().counted.is_empty());
     }
 }

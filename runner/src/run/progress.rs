@@ -134,6 +134,12 @@ fn line(status: &Status) -> String {
         },
         format!("p95 {} ms", milliseconds(status.p95_us.map(|us| us as f64 / 1_000.0))),
     ];
+    if let Some(iterations) = status.iterations {
+        parts.insert(2, format!("{} iterations/s planned", rate(iterations.rate)));
+        if 0 < iterations.shed {
+            parts.push(format!("{} shed", count(iterations.shed)));
+        }
+    }
     if 0 < status.generator_faults {
         parts.push(format!("{} own faults", count(status.generator_faults)));
     }
@@ -187,6 +193,8 @@ async fn show(client: MasterClient, acknowledge: bool, output: Output) {
 
 #[cfg(test)]
 mod tests {
+    use aiotest_core::message::IterationStatus;
+
     use super::*;
 
     fn running() -> Status {
@@ -220,6 +228,12 @@ mod tests {
         assert_eq!(line(&worse), expected);
         let waiting = Status { state: RunState::Waiting, joined: 1, ..running() };
         assert_eq!(line(&waiting), "waiting for runners: 1 of 2 are here");
+        let iterations = IterationStatus { rate: 50.0, started: 240, shed: 1200, late: 0 };
+        let open = Status { iterations: Some(iterations), ..running() };
+        assert_eq!(
+            line(&open),
+            "5s  users 100/100  50.0 iterations/s planned  196.7 req/s  no failures  p95 12.3 ms  1,200 shed  10s left"
+        );
         let paused = Status { paused: true, users: 0, target: 0, time_left: None, ..running() };
         assert_eq!(line(&paused), "5s  users 0/0  196.7 req/s  no failures  p95 12.3 ms  paused");
         let agreed = Status { elapsed: None, ..running() };

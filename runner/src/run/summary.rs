@@ -2,7 +2,7 @@
 //!
 //! Pure: a report goes in, text comes out, at most 100 columns wide unless a reason is longer. Start at [`summary`].
 
-use aiotest_core::report::{Figures, Gap, Outcome, Report, Runner, ThresholdResult};
+use aiotest_core::report::{Figures, Gap, Iterations, Outcome, Report, Runner, ThresholdResult};
 use aiotest_core::verdict::generator::LAG_MARKED;
 use unicode_width::UnicodeWidthStr;
 
@@ -65,6 +65,7 @@ fn requests(report: &Report, paint: Paint) -> Vec<String> {
     }
     lines.push(String::new());
     lines.extend(on_the_wire(report));
+    lines.extend(report.iterations.map(iterations));
     lines.extend(report.warm_up.map(|warm_up| {
         let (length, total) = (whole_seconds(warm_up.duration_s), warm_up.total);
         format!(
@@ -90,6 +91,19 @@ fn row(name: &str, figures: &Figures, paint: Paint) -> String {
         right(&milliseconds(times.max), COLUMNS[7].1),
     ];
     fitted(name, NAME) + &numbers.concat()
+}
+
+/// What became of the iterations of the open model.
+fn iterations(counted: Iterations) -> String {
+    let Iterations { planned, started, shed, late } = counted;
+    let never = planned.saturating_sub(started.saturating_add(shed));
+    let mut text = format!("{} of {} iterations started", count(started), count(planned));
+    for (some, what) in [(shed, "shed"), (late, "late"), (never, "never begun")] {
+        if 0 < some {
+            text.push_str(&format!(", {} {what}", count(some)));
+        }
+    }
+    text
 }
 
 /// What the table has no column for; only what occurred.

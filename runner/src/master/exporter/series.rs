@@ -63,6 +63,25 @@ pub(super) fn old(
     )
 }
 
+/// Of the open model; the closed one has none.
+fn iterations(encoder: &mut DescriptorEncoder<'_>, figures: &Figures<'_>) -> Result<(), Error> {
+    let counted = figures.statistics.iterations;
+    if counted.is_empty() {
+        return Ok(());
+    }
+    let outcomes = [("started", counted.started), ("shed", counted.shed)];
+    counters(
+        encoder,
+        ("aiotest_iterations", "Iterations of the open model: started, or shed as every user was busy."),
+        outcomes.into_iter().map(|(outcome, count)| ([("outcome", outcome)], count)),
+    )?;
+    counters(
+        encoder,
+        ("aiotest_iterations_late", "Of those started, by more than 10 ms after their instants."),
+        [([("outcome", "started")], counted.late)].into_iter(),
+    )
+}
+
 /// Base units and the reply's own status code.
 pub(super) fn new(
     encoder: &mut DescriptorEncoder<'_>,
@@ -111,6 +130,7 @@ pub(super) fn new(
         bounds,
         rows(figures).filter_map(|row| Some((named(row), row.since_intended()?))),
     )?;
+    iterations(encoder, figures)?;
     let none: [(&str, &str); 0] = [];
     let live: u32 = figures.nodes.iter().map(|node| node.users).sum();
     for (family, value) in [

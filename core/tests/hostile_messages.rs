@@ -1,6 +1,6 @@
 //! Messages, plans and checkpoints with anything in them: whatever can be read as one is taken in, refused or ignored,
 //! and nothing of it stops the state machines. Values are put into good ones, for as long as `AIOTEST_FUZZ_SECONDS` says
-//! (four seconds each unless it does); a failure prints the smallest that fails.
+//! (four seconds each unless it does) and as often as `AIOTEST_FUZZ_RUNS` says; a failure prints the smallest that fails.
 
 use std::time::{Duration, Instant};
 
@@ -19,16 +19,23 @@ use proptest::sample::Index;
 use proptest::test_runner::{Config, TestRunner};
 use serde_json::{Value, json};
 
+/// Inputs between two looks at the clock.
+const BATCH: u32 = 64;
+
 /// Tests changes of `good` until the time is over.
 #[expect(clippy::disallowed_methods, reason = "how long is looked is the time of the machine, not of a run")]
 fn hold(good: &Value, test: impl Fn(Value)) {
-    let seconds = std::env::var("AIOTEST_FUZZ_SECONDS");
-    let seconds =
-        seconds.map_or(4.0, |text| text.parse().expect("AIOTEST_FUZZ_SECONDS is a number of seconds"));
-    let until = Instant::now() + Duration::from_secs_f64(seconds);
+    let number = |name: &str, usual: f64| {
+        let text = std::env::var(name);
+        text.map_or(usual, |text| text.parse().unwrap_or_else(|_| panic!("{name} is a number, not `{text}`")))
+    };
+    let until = Instant::now() + Duration::from_secs_f64(number("AIOTEST_FUZZ_SECONDS", 4.0));
+    let batches = (number("AIOTEST_FUZZ_RUNS", 0.0) / f64::from(BATCH)).ceil() as u64;
+    let mut done = 0;
     let changes = prop::collection::vec((any::<Index>(), value()), 0..4);
-    let config = Config { cases: 64, failure_persistence: None, ..Config::default() };
-    while Instant::now() < until {
+    let config = Config { cases: BATCH, failure_persistence: None, ..Config::default() };
+    while done < batches || Instant::now() < until {
+        done += 1;
         let outcome = TestRunner::new(config.clone()).run(&changes, |changes| {
             let mut message = good.clone();
             for (place, value) in changes {
@@ -99,12 +106,28 @@ fn plan() -> Value {
     })
 }
 
+/// The same in the closed and in the open model.
+fn plans() -> [Value; 2] {
+    let lines = json!([{"duration": 0, "target": 100}, {"duration": 9_000_000, "target": 700}]);
+    let mut open = plan();
+    open["load"] = json!({"arrivals": {"per": 1_000_000, "max_users": 40, "lines": lines}});
+    [plan(), open]
+}
+
 fn classes() -> Vec<ClassSpec> {
     vec![ClassSpec { name: "TestShop".into(), weight: 1 }]
 }
 
 fn master() -> Master {
-    Master::new(serde_json::from_value(plan()).unwrap(), classes(), 7).unwrap()
+    master_of(&plan())
+}
+
+fn master_of(plan: &Value) -> Master {
+    Master::new(spec(plan), classes(), 7).unwrap()
+}
+
+fn spec(plan: &Value) -> RunSpec {
+    serde_json::from_value(plan.clone()).unwrap()
 }
 
 fn id(runner: u32, process: u32) -> ProcessId {
@@ -144,7 +167,11 @@ fn report(from: ProcessId, sequence: u64) -> Report {
 
 /// A master with all its processes, under load.
 fn running() -> Master {
-    let mut master = master();
+    running_of(&plan())
+}
+
+fn running_of(plan: &Value) -> Master {
+    let mut master = master_of(plan);
     for (number, from) in [id(0, 0), id(0, 1), id(1, 0), id(1, 1)].into_iter().enumerate() {
         master.handle_report(at(100 + number as u64), &report(from, 1)).unwrap();
     }
@@ -183,16 +210,17 @@ fn no_report_stops_a_master() {
 
 #[test]
 fn no_word_of_the_operators_stops_a_master() {
-    let spec: RunSpec = serde_json::from_value(plan()).unwrap();
-    let live = serde_json::to_value(LiveSpec::of(&spec, 3)).unwrap();
-    hold(&live, |message| {
-        if let Ok(live) = serde_json::from_value::<LiveSpec>(message) {
-            for mut master in [master(), running()] {
-                let _ = master.handle_spec(at(3500), &live);
-                end(master);
+    for plan in plans() {
+        let live = serde_json::to_value(LiveSpec::of(&spec(&plan), 3)).unwrap();
+        hold(&live, |message| {
+            if let Ok(live) = serde_json::from_value::<LiveSpec>(message) {
+                for mut master in [master_of(&plan), running_of(&plan)] {
+                    let _ = master.handle_spec(at(3500), &live);
+                    end(master);
+                }
             }
-        }
-    });
+        });
+    }
 }
 
 #[test]
@@ -215,32 +243,41 @@ fn no_departure_stops_a_master() {
 
 #[test]
 fn no_plan_makes_a_master_that_stops() {
-    hold(&plan(), |message| {
-        if let Ok(spec) = serde_json::from_value::<RunSpec>(message)
-            && let Ok(mut master) = Master::new(spec, classes(), 7)
-        {
-            let _ = master.handle_report(at(100), &report(id(0, 0), 1));
-            end(master);
-        }
-    });
+    for plan in plans() {
+        hold(&plan, |message| {
+            if let Ok(spec) = serde_json::from_value::<RunSpec>(message)
+                && let Ok(mut master) = Master::new(spec, classes(), 7)
+            {
+                let _ = master.handle_report(at(100), &report(id(0, 0), 1));
+                end(master);
+            }
+        });
+    }
 }
 
 #[test]
 fn no_checkpoint_makes_a_master_that_stops() {
-    let spec: RunSpec = serde_json::from_value(plan()).unwrap();
-    let good = serde_json::to_value(running().checkpoint(at(3200))).unwrap();
-    hold(&good, |message| {
-        if let Ok(checkpoint) = serde_json::from_value::<Checkpoint>(message)
-            && let Ok(master) = Master::restore(spec.clone(), classes(), checkpoint, at(3300))
-        {
-            end(master);
-        }
-    });
+    for plan in plans() {
+        let good = serde_json::to_value(running_of(&plan).checkpoint(at(3200))).unwrap();
+        hold(&good, |message| {
+            if let Ok(checkpoint) = serde_json::from_value::<Checkpoint>(message)
+                && let Ok(master) = Master::restore(spec(&plan), classes(), checkpoint, at(3300))
+            {
+                end(master);
+            }
+        });
+    }
 }
 
 #[test]
 fn no_answer_stops_a_runner() {
-    let mut master = running();
+    for plan in plans() {
+        no_answer_of_this_run_does(&plan);
+    }
+}
+
+fn no_answer_of_this_run_does(plan: &Value) {
+    let mut master = running_of(plan);
     let good = serde_json::to_value(master.handle_report(at(3100), &report(id(0, 0), 2)).unwrap()).unwrap();
     hold(&good, |message| {
         if let Ok(assignment) = serde_json::from_value::<Assignment>(message) {

@@ -1,5 +1,5 @@
 //! Fuzzing with the stable toolchain: inputs are made by mutating good ones, for as long as `AIOTEST_FUZZ_SECONDS` says
-//! (four seconds each unless it does), and a failing one is made small and printed, to be put among the good ones of its
+//! (four seconds each unless it does) and as often as `AIOTEST_FUZZ_RUNS` says, and a failing one is made small and printed, to be put among the good ones of its
 //! test for ever. Never decides what is right: each test does. Start at [`hold`].
 
 use std::fmt::Debug;
@@ -17,12 +17,16 @@ pub(crate) fn hold<S: Strategy>(inputs: &S, test: impl Fn(S::Value) -> TestCaseR
 where
     S::Value: Debug,
 {
-    let seconds = std::env::var("AIOTEST_FUZZ_SECONDS");
-    let seconds =
-        seconds.map_or(4.0, |text| text.parse().expect("AIOTEST_FUZZ_SECONDS is a number of seconds"));
-    let until = Instant::now() + Duration::from_secs_f64(seconds);
+    let number = |name: &str, usual: f64| {
+        let text = std::env::var(name);
+        text.map_or(usual, |text| text.parse().unwrap_or_else(|_| panic!("{name} is a number, not `{text}`")))
+    };
+    let until = Instant::now() + Duration::from_secs_f64(number("AIOTEST_FUZZ_SECONDS", 4.0));
+    let batches = (number("AIOTEST_FUZZ_RUNS", 0.0) / f64::from(BATCH)).ceil() as u64;
     let config = Config { cases: BATCH, failure_persistence: None, ..Config::default() };
-    while Instant::now() < until {
+    let mut done = 0;
+    while done < batches || Instant::now() < until {
+        done += 1;
         if let Err(error) = TestRunner::new(config.clone()).run(inputs, &test) {
             panic!("{error}");
         }

@@ -140,7 +140,8 @@ pub struct Stage {
     )
     .message("stages must have a target and a duration above 0s, or there is no load"),
     validation = Rule::new(
-        "self.stages.all(stage, stage.target <= duration(self.per).getSeconds() * 1000000)"
+        "duration(self.per) < duration('1s') || \
+         self.stages.all(stage, stage.target <= duration(self.per).getSeconds() * 1000000)"
     )
     .message("target must be at most 1000000 a second")
 )]

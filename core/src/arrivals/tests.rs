@@ -1,3 +1,5 @@
+//! Claims about when iterations begin, whose they are and of which class.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -86,8 +86,9 @@ class Runner:
         """What is to be done now.
 
         `("test_start",)` · `("start", class_index, users)` · `("retire", class_index, users)` ·
-        `("allow", class_index, users)`, at most so many from now on · `("begin", [(class_index, at), …], shed)`, iterations
-        that are due since `at`, in seconds of the monotonic clock, and how many more can only be shed ·
+        `("allow", class_index, users)`, at most so many from now on ·
+        `("begin", [(class_index, at), …], shed)`, iterations that are due since `at`, in seconds of the
+        monotonic clock, and how many more can only be shed ·
         `("start_complete", users)`, the whole run's count · `("drain", seconds)`, no new calls, open ones
         have that long · `("stop_now",)`, no load from this instant · `("end", exit_code)`, the last one.
         """

@@ -1,7 +1,7 @@
-"""The open model in one process: each iteration is given to a user that has nothing to do, or to a new one, or shed.
+"""The open model in one process: an iteration is given to a user that has nothing to do, or to a new one.
 
-An iteration is one pass over the jobs of a user, which takes one after the other. Decides neither when they are due
-nor how many users there may be. Start at [`Arrivals.begin`][] and [`Turns.serve`][].
+It is one pass over the jobs of a user, which takes one after the other. Decides neither when they are due nor
+how many users there may be. Start at [`Arrivals.begin`][] and [`Turns.serve`][].
 """
 
 from __future__ import annotations
@@ -34,7 +34,9 @@ class Arrivals:
         self._held: list[tuple[int, float]] | None = None
 
     def allow(self, class_index: int, users: int) -> None:
-        """Have at most `users` users of a class. Those above it go: who has been idle longest first, then the newest."""
+        """Have at most `users` users of a class. Of those above it, who has been idle longest goes first,
+        then the newest.
+        """
         self._allowed[class_index] = users
         surplus = self._crew.living(class_index) - users
         for turns in list(self._idle[class_index])[: max(0, surplus)]:
@@ -53,7 +55,7 @@ class Arrivals:
         self.begin(held, 0)
 
     def begin(self, iterations: list[tuple[int, float]], shed: int) -> None:
-        """Begin these, each a class and its instant in the loop's time, and count `shed` more that can't be."""
+        """Begin these, each a class and its instant in the loop's time, and count `shed` more."""
         if self._held is not None:
             room = max(0, sum(self._allowed) - len(self._held))
             self._held += iterations[:room]
@@ -114,7 +116,7 @@ class Turns:
             self.life.host.let_go(self.life)
 
     async def serve(self, user: Any) -> None:
-        """`on_start`, which belongs to the user's first iteration, then one iteration after the other, for ever."""
+        """`on_start`, which belongs to the first iteration, then one iteration after the other, for ever."""
         loop = asyncio.get_running_loop()
         self._begin(loop)
         await user.on_start()

@@ -160,6 +160,12 @@ class _Orders:
     def lateness(self, seconds: float) -> None:
         """Of no interest here."""
 
+    def began(self, started: int, shed: int) -> None:
+        """Of no interest here."""
+
+    def begun_late(self, seconds: float) -> None:
+        """Of no interest here."""
+
     @property
     def user_count(self) -> int:
         return sum(self.live.values())

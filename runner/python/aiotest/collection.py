@@ -61,9 +61,9 @@ class Collected:
         for cls in self.user_classes:
             if cls.start is not User.start:
                 raise AiotestfileError(
-                    f"{_place(cls.start, cls)}: {cls.__name__} has a `start` of its own, which load.arrivals never "
-                    "calls: an iteration is one pass over the jobs of the class. Let one job do what it does, such "
-                    "as `await asyncio.gather(…)`"
+                    f"{_place(cls.start, cls)}: {cls.__name__} has a `start` of its own, which load.arrivals "
+                    "never calls: an iteration is one pass over the jobs of the class. Let one job do what "
+                    "it does, such as `await asyncio.gather(…)`"
                 )
 
 

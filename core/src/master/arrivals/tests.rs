@@ -1,3 +1,5 @@
+//! Claims about what a master tells of the open model, message by message.
+
 use serde_json::json;
 
 use super::*;

@@ -34,6 +34,7 @@ CONTENTS = (
         (("websocket", "WebSocket"), ("websocket", "Connecting"), ("websocket", "ClientWSTimeout")),
     ),
     ("Anything else", (("measuring", "measure"), ("measuring", "record"))),
+    ("Together", (("rendezvous", "rendezvous"),)),
     ("Events", (("events", "EventHook"),)),
     ("Time", (("", "intended_start"),)),
 )

@@ -9,12 +9,14 @@ mod arrivals;
 mod checkpoint;
 mod course;
 mod gap;
+mod hooks;
 mod intake;
 mod layout;
 mod live;
 mod machines;
 mod member;
 mod pause;
+mod rendezvous;
 mod shape;
 mod spec;
 mod stages;
@@ -33,11 +35,14 @@ use crate::stats::Statistics;
 use crate::tick::Tick;
 pub use checkpoint::{Checkpoint, Decisions, Unusable};
 use gap::Gaps;
+pub use hooks::Hooks;
+use hooks::Once;
 use layout::Layout;
 use live::Live;
 use machines::RunnerPeaks;
 use member::{Departed, Member};
 use pause::Pauses;
+use rendezvous::Rendezvous;
 pub use shape::ShapeTick;
 use shape::{Answer, Shape};
 
@@ -55,6 +60,8 @@ const REPORT_LAG: Duration = Duration::from_secs(2);
 /// What a shell has to know or do.
 #[derive(Clone, Debug, PartialEq)]
 pub enum MasterEvent {
+    /// Everybody is here: carry the scenario's setup out, and tell how it went.
+    Setup,
     /// The start is agreed.
     TestStart,
     /// Ask the shape; an answer after the deadline is taken all the same, but counts as late.
@@ -73,6 +80,8 @@ pub enum MasterEvent {
     WorkerReport(WorkerReport),
     /// The load is being stopped.
     TestStop,
+    /// Every user has ended: carry the scenario's teardown out, and tell how it went.
+    Teardown,
     /// The run is over, its report is ready.
     Ended {
         /// By the verdict.
@@ -134,6 +143,8 @@ pub struct Master {
     settled_at: Option<Tick>,
     shape: Shape,
     pauses: Pauses,
+    rendezvous: Rendezvous,
+    once: Once,
     first_ramp_end: Option<Tick>,
     marks: Vec<Tick>,
     start_complete: Option<StartComplete>,
@@ -172,6 +183,8 @@ impl Master {
             settled_at: None,
             shape: Shape::default(),
             pauses: Pauses::default(),
+            rendezvous: Rendezvous::default(),
+            once: Once::default(),
             first_ramp_end: None,
             marks: Vec::new(),
             start_complete: None,
@@ -303,8 +316,10 @@ impl Master {
         self.check_shape(now);
         self.check_stages(now);
         self.check_complete(now);
+        self.check_rendezvous(now);
         self.check_gaps(now);
         self.check_stop(now);
+        self.check_teardown(now);
         self.check_end(now);
         self.layout.prune(now);
     }
@@ -324,7 +339,10 @@ impl Master {
                     self.shape.poll_timeout().filter(|_| !self.pauses.is_on()).or_else(|| self.next_stage());
                 [silence, complete, stop, settle, load].into_iter().flatten().min()
             }
-            RunState::Draining => silence.into_iter().chain(self.last_moment()).min(),
+            RunState::Draining => {
+                let end = self.torn_down_by().or_else(|| self.last_moment());
+                silence.into_iter().chain(end).min()
+            }
             RunState::Ended => None,
         }
     }
@@ -398,6 +416,8 @@ impl Master {
             start_complete: self.start_complete,
             stop: self.stop,
             users: self.users(),
+            most_users: self.spec.load.most_users(),
+            rendezvous: self.meetings(now),
             generation: self.generation.max(self.heard_generation),
         }
     }

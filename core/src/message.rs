@@ -5,6 +5,7 @@
 //! at [`Report`] and [`Assignment`].
 
 mod operator;
+mod rendezvous;
 
 use std::fmt;
 use std::time::Duration;
@@ -18,6 +19,7 @@ use crate::share::Share;
 use crate::stats::Statistics;
 use crate::tick::{Tick, micros};
 pub use operator::{LiveSpec, RunnerDeparture, Termination};
+pub use rendezvous::{MAX_RENDEZVOUS, MAX_RENDEZVOUS_NAME, Meeting, Waiting, is_rendezvous_name};
 
 /// The version of these messages.
 pub const VERSION: u32 = 1;
@@ -69,6 +71,9 @@ pub struct Report {
     pub generation: u64,
     /// Users by class.
     pub users: Vec<ClassUsers>,
+    /// Where users wait for others, if some do.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rendezvous: Vec<Waiting>,
     /// What was measured since the last report.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub windows: Vec<Window>,
@@ -166,6 +171,12 @@ pub struct Assignment {
     /// Users that are live in all processes together.
     #[serde(default)]
     pub users: u32,
+    /// The most users that the load comes to, as far as is known.
+    #[serde(default)]
+    pub most_users: u32,
+    /// Every rendezvous that users have waited at.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rendezvous: Vec<Meeting>,
     /// Of the specification in force; 0 as long as nobody has put one.
     #[serde(default)]
     pub generation: u64,

@@ -153,6 +153,16 @@ impl Load {
             Self::Shape => "shape",
         }
     }
+
+    /// The most users that it comes to; of a shape, that any load may have.
+    pub fn most_users(&self) -> u32 {
+        match self {
+            Self::Constant(load) => load.users,
+            Self::Stages(stages) => stages.iter().map(|stage| stage.users).max().unwrap_or_default(),
+            Self::Arrivals(load) => load.max_users,
+            Self::Shape => MAX_USERS,
+        }
+    }
 }
 
 /// How long each part of a run may take.

@@ -9,6 +9,7 @@
 mod arrivals;
 mod clock;
 mod outbox;
+mod rendezvous;
 mod users;
 
 use std::collections::VecDeque;
@@ -16,13 +17,15 @@ use std::time::Duration;
 
 use crate::arrivals::Arrival;
 use crate::message::{
-    Assignment, ClassUsers, Health, ProcessId, ProcessState, Refusal, Report, RunState, Stop, VERSION,
+    Assignment, ClassUsers, Health, Meeting, ProcessId, ProcessState, Refusal, Report, RunState, Stop,
+    VERSION,
 };
 use crate::share::ShareRow;
 use crate::stats::Statistics;
 use crate::tick::Tick;
 use clock::MasterClock;
 use outbox::Outbox;
+use rendezvous::Places;
 use users::Users;
 
 /// Between reports while the load is on.
@@ -79,6 +82,13 @@ pub enum Action {
         /// Users of all processes.
         users: u32,
     },
+    /// A round of a rendezvous is over, in all processes: let everybody go on who waits there, at once.
+    Release {
+        /// Of the rendezvous.
+        name: String,
+        /// How long that is ago: who has come since waits for the next round.
+        late: Duration,
+    },
     /// Start no call any more, end every user, and tell the scenario: users outside a call at once, the others with
     /// their call or at the deadline.
     Drain {
@@ -116,6 +126,7 @@ pub struct Runner {
     users: Users,
     /// By the master's clock: iterations before it have been looked at.
     begun_until: Option<Tick>,
+    places: Places,
     assignment: Option<Assignment>,
     actions: VecDeque<Action>,
     /// Until then the load may go on without another word from the master.
@@ -128,6 +139,8 @@ pub struct Runner {
     health: Health,
     sent_total: u64,
     next_report: Tick,
+    /// When the last report went out.
+    last_report: Option<Tick>,
     sent_at: Option<Tick>,
     /// The last call had no answer: it may be another master that takes the next one.
     unanswered: bool,
@@ -175,6 +188,7 @@ impl Runner {
             outbox: Outbox::default(),
             users,
             begun_until: None,
+            places: Places::default(),
             assignment: None,
             actions: VecDeque::new(),
             lease_until: None,
@@ -184,6 +198,7 @@ impl Runner {
             health: Health::default(),
             sent_total: 0,
             next_report: now,
+            last_report: None,
             sent_at: None,
             unanswered: false,
             completed: false,
@@ -266,6 +281,15 @@ impl Runner {
         self.users.report(class, ClassUsers { live, dead }, &self.actions);
     }
 
+    /// How many users wait at a rendezvous, and for how many of the run; `None` for all. The same holds as of
+    /// [`Self::handle_users`]. A change is reported soon. Poll for a report next.
+    pub fn handle_waiting(&mut self, now: Tick, name: &str, waiting: u32, users: Option<u32>) {
+        if self.places.tell(name, waiting, users) {
+            let soonest = self.last_report.map_or(now, |last| now.max(last + BRISK));
+            self.next_report = self.next_report.min(soonest);
+        }
+    }
+
     /// Whether [`Self::handle_measurement`] is wanted now: a report is due, or a mark has passed.
     pub fn measurement_due(&self, now: Tick) -> bool {
         self.report_due(now) || self.settled == Settled::Ended || self.window < self.window_at(now)
@@ -294,6 +318,7 @@ impl Runner {
         if let Some((wanted, _)) = self.wanted(now).filter(|_| !self.is_open_model()) {
             self.users.follow(&wanted, &mut self.actions);
         }
+        self.check_rendezvous(now);
         self.check_complete(now);
         if matches!(self.phase, Phase::Draining { .. })
             && self.settled == Settled::No
@@ -311,6 +336,7 @@ impl Runner {
             return None;
         }
         self.sent_at = Some(now);
+        self.last_report = Some(now);
         self.next_report = now + self.interval(now);
         if let Some(report) = self.outbox.unacknowledged() {
             return Some(Report { heard: self.heard(now), ..report.clone() });
@@ -326,6 +352,7 @@ impl Runner {
             plan_version: self.wanted(now).map_or(0, |(_, version)| version),
             generation: self.assignment.as_ref().map_or(0, |assignment| assignment.generation),
             users: self.users.now().to_vec(),
+            rendezvous: self.places.waiting(),
             sent_total: self.sent_total,
             health,
             stopped_at: self.stopped_at,
@@ -359,7 +386,8 @@ impl Runner {
             let complete = assignment.start_complete.filter(|_| !self.completed).map(|complete| complete.at);
             let marks = assignment.marks.iter().copied();
             let iteration = self.next_iteration(assignment);
-            let known = [plan, iteration, assignment.start, stop, complete].into_iter().flatten();
+            let round = self.places.next(&assignment.rendezvous, master);
+            let known = [plan, iteration, assignment.start, stop, complete, round].into_iter().flatten();
             self.clock.own(known.chain(marks).filter(|instant| master < *instant).min()?)
         });
         let lease = self.lease_until.filter(|_| self.phase == Phase::Running);
@@ -411,6 +439,16 @@ impl Runner {
     /// Users that are live in all processes together, as last heard.
     pub fn user_count(&self) -> u32 {
         self.assignment.as_ref().map_or(0, |assignment| assignment.users)
+    }
+
+    /// The most users that the load comes to, as last heard; `None` before that.
+    pub fn most_users(&self) -> Option<u32> {
+        self.assignment.as_ref().map(|assignment| assignment.most_users)
+    }
+
+    /// Every rendezvous of the run, as last heard.
+    pub fn meetings(&self) -> &[Meeting] {
+        self.assignment.as_ref().map_or(&[][..], |assignment| &assignment.rendezvous)
     }
 
     fn report_due(&self, now: Tick) -> bool {
@@ -487,6 +525,13 @@ impl Runner {
         if self.wanted(now).is_some_and(|(wanted, _)| reached(&wanted)) {
             self.completed = true;
             self.actions.push_back(Action::StartComplete { users: complete.users });
+        }
+    }
+
+    fn check_rendezvous(&mut self, now: Tick) {
+        let (Some(assignment), Some(master)) = (&self.assignment, self.clock.master(now)) else { return };
+        if self.phase == Phase::Running {
+            self.places.follow(&assignment.rendezvous, master, &mut self.actions);
         }
     }
 

@@ -99,6 +99,8 @@ pub(crate) struct Evidence<'a> {
     /// The same without the warm-up; `None` if that was never over.
     pub(crate) measured_for: Option<Duration>,
     pub(crate) startup: Duration,
+    /// What went wrong before the start, if it was not that processes did not come.
+    pub(crate) not_set_up: Option<String>,
     pub(crate) expected: u32,
     pub(crate) joined: u32,
     pub(crate) target: u32,
@@ -195,12 +197,14 @@ fn cancelled(evidence: &Evidence<'_>) -> Option<String> {
             Some(format!("stopped {after} because the process that started the run is gone"))
         }
         StopReason::RunDeadline => Some(format!("stopped at the run's deadline, {after}")),
-        StopReason::NotStarted => Some(format!(
-            "{} of {} runner processes joined within the startup deadline of {}",
-            evidence.joined,
-            evidence.expected,
-            seconds(evidence.startup)
-        )),
+        StopReason::NotStarted => evidence.not_set_up.clone().or_else(|| {
+            Some(format!(
+                "{} of {} runner processes joined within the startup deadline of {}",
+                evidence.joined,
+                evidence.expected,
+                seconds(evidence.startup)
+            ))
+        }),
     }
 }
 

@@ -4,10 +4,10 @@
 
 use std::time::{Duration, Instant};
 
-use aiotest_core::master::{Checkpoint, Master};
+use aiotest_core::master::{Checkpoint, Hooks, Master};
 use aiotest_core::message::{
     Assignment, ClassUsers, Departure, Health, LiveSpec, ProcessId, ProcessState, Report, RunnerDeparture,
-    VERSION, Window,
+    VERSION, Waiting, Window,
 };
 use aiotest_core::run::{ClassSpec, RunSpec};
 use aiotest_core::runner::Runner;
@@ -130,6 +130,13 @@ fn spec(plan: &Value) -> RunSpec {
     serde_json::from_value(plan.clone()).unwrap()
 }
 
+/// The same with something to be done before and after.
+fn hooked() -> Master {
+    let mut master = master();
+    master.expect_hooks(Hooks { setup: true, teardown: true });
+    master
+}
+
 fn id(runner: u32, process: u32) -> ProcessId {
     ProcessId { runner: format!("runner-{runner}"), process, incarnation: 1 }
 }
@@ -157,7 +164,8 @@ fn report(from: ProcessId, sequence: u64) -> Report {
         sequence,
         classes: vec!["TestShop".into()],
         state: ProcessState::Running,
-        users: vec![ClassUsers::default()],
+        users: vec![ClassUsers { live: 3, dead: 1 }],
+        rendezvous: vec![Waiting { name: "sale".into(), round: 0, waiting: 2, users: Some(5) }],
         windows: vec![Window { since: at(1000), statistics }],
         sent_total: 1,
         health: Health::default(),
@@ -172,9 +180,11 @@ fn running() -> Master {
 
 fn running_of(plan: &Value) -> Master {
     let mut master = master_of(plan);
+    master.expect_hooks(Hooks { setup: true, teardown: true });
     for (number, from) in [id(0, 0), id(0, 1), id(1, 0), id(1, 1)].into_iter().enumerate() {
         master.handle_report(at(100 + number as u64), &report(from, 1)).unwrap();
     }
+    master.handle_setup(at(200), Ok(()));
     master.handle_timeout(at(3000));
     master
 }
@@ -185,8 +195,10 @@ fn end(mut master: Master) {
     for _ in 0..50 {
         let Some(due) = master.poll_timeout() else { break };
         master.handle_timeout(due);
+        master.handle_setup(due, Err("no".into()));
         while master.poll_event().is_some() {}
     }
+    master.handle_teardown(at(5000), Ok(()));
     let _ = serde_json::to_vec(&master.status(at(5000))).unwrap();
     let _ = serde_json::to_vec(&master.checkpoint(at(5000))).unwrap();
     if let Some(report) = master.report(WallClock::default()) {
@@ -199,7 +211,7 @@ fn no_report_stops_a_master() {
     let good = serde_json::to_value(report(id(1, 0), 2)).unwrap();
     hold(&good, |message| {
         if let Ok(report) = serde_json::from_value::<Report>(message) {
-            for mut master in [master(), running()] {
+            for mut master in [master(), hooked(), running()] {
                 let _ = master.handle_report(at(3500), &report);
                 let _ = master.handle_report(at(3600), &report);
                 end(master);

@@ -66,6 +66,8 @@ class FakeNative:
         self.told: list[tuple[Any, ...]] = []
         self.live: dict[int, int] = {}
         self.dead: dict[int, int] = {}
+        self.meetings: dict[str, tuple[int, int]] = {}
+        self.most_users: int | None = 10
         self.changed = asyncio.Event()
 
     def do(self, *actions: tuple[Any, ...]) -> None:
@@ -115,6 +117,12 @@ class FakeNative:
     def begun_late(self, seconds: float) -> None:
         self._tell("begun_late", seconds)
 
+    def waiting(self, rendezvous: str, waiting: int, users: int | None) -> None:
+        self._tell("waiting", rendezvous, waiting, users)
+
+    def meeting(self, rendezvous: str) -> tuple[int, int] | None:
+        return self.meetings.get(rendezvous)
+
     @property
     def user_count(self) -> int:
         return sum(self.live.values())
@@ -133,6 +141,12 @@ class FakeNative:
 
     def shape_failed(self, text: str) -> None:
         self._tell("shape_failed", text)
+
+    def set_up(self, error: str | None) -> None:
+        self._tell("set_up", error)
+
+    def torn_down(self, error: str | None) -> None:
+        self._tell("torn_down", error)
 
     def of(self, kind: str) -> list[tuple[Any, ...]]:
         """Everything told of one kind, without its name."""

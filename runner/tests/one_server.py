@@ -6,7 +6,8 @@ import socket
 import ssl
 import sys
 import threading
-from collections import Counter
+import time
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -15,7 +16,7 @@ from typing import Any
 
 class OneServer(ThreadingHTTPServer):
     """Answers every path with a small JSON: `/missing` with 404, `/held` when it is released. `counts` is by
-    path.
+    path, `stamps` says when each request came, by the monotonic clock.
     """
 
     daemon_threads = True
@@ -25,6 +26,7 @@ class OneServer(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.tls = tls
         self.counts: Counter[str] = Counter()
+        self.stamps: defaultdict[str, list[float]] = defaultdict(list)
         self.changed = threading.Condition()
         self.release = threading.Event()
 
@@ -53,6 +55,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         with self.server.changed:
             self.server.counts[self.path] += 1
+            self.server.stamps[self.path].append(time.monotonic())
             self.server.changed.notify_all()
         if self.path == "/held":
             self.server.release.wait(20)

@@ -112,6 +112,26 @@ def until(what: str, condition: Callable[[], bool], within: float = 30) -> float
     return time.monotonic() - started
 
 
+def children(pid: int) -> dict[int, list[str]]:
+    """The command lines of the live children of a process."""
+    found: dict[int, list[str]] = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            state, parent = (folder / "stat").read_text().rsplit(")", 1)[1].split()[:2]
+            if int(parent) == pid and state != "Z":
+                found[int(folder.name)] = (folder / "cmdline").read_text().split("\0")
+        except OSError:
+            continue
+    return found
+
+
+def result(control: str) -> dict[str, Any]:
+    """The report of the master there, awaited; not acknowledged."""
+    until("the run has a result", lambda: ask("GET", control, "/v1/result")[0] == 200)
+    report: dict[str, Any] = json.loads(ask("GET", control, "/v1/result")[1])
+    return report
+
+
 class PodMaster:
     """A master as in a pod, on ports of its own; it can be killed, and started again."""
 
@@ -172,9 +192,7 @@ class PodMaster:
 
     def result(self) -> dict[str, Any]:
         """The report, awaited; not acknowledged."""
-        until("the run has a result", lambda: ask("GET", self.control, "/v1/result")[0] == 200)
-        result: dict[str, Any] = json.loads(ask("GET", self.control, "/v1/result")[1])
-        return result
+        return result(self.control)
 
     def sent(self) -> int:
         """Requests sent, as `/metrics` has them."""

@@ -9,7 +9,7 @@ use std::net::TcpStream;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use aiotest_core::master::MasterEvent;
+use aiotest_core::master::{Hooks, MasterEvent};
 use aiotest_core::message::{ProcessId, Status, StopReason};
 use aiotest_core::run::{ClassSpec, RunSpec};
 use aiotest_runner::master::{DEFAULT_BUCKETS_MS, Master, Options, Token};
@@ -46,6 +46,7 @@ fn options() -> Options {
         keep_result: true,
         linger: None,
         state_dir: None,
+        hooks: Hooks::default(),
     }
 }
 

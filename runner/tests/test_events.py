@@ -79,6 +79,25 @@ def test_something_that_cannot_be_called_is_refused_as_a_handler() -> None:
         hook += 3  # type: ignore[arg-type]
 
 
+def test_what_is_carried_out_raises_at_once_or_when_all_have_been_called() -> None:
+    hook, seen = EventHook("run_setup"), []
+
+    async def bad() -> None:
+        raise ZeroDivisionError("no way")
+
+    async def good(runner: object) -> None:
+        seen.append(runner)
+
+    hook += bad
+    hook += good
+    with pytest.raises(ZeroDivisionError):
+        asyncio.run(hook.carry_out(to_the_end=False, runner="r"))
+    assert seen == []
+    with pytest.raises(ZeroDivisionError):
+        asyncio.run(hook.carry_out(to_the_end=True, runner="r"))
+    assert seen == ["r"]
+
+
 def test_fire_records_and_notify_does_not() -> None:
     recorded: list[dict[str, Any]] = []
     hook = EventHook()
@@ -105,16 +124,18 @@ def test_a_call_that_cannot_be_recorded_is_logged_and_its_handlers_are_called(lo
     assert any("failed to record `stats_request`" in line for line in log_lines)
 
 
-def test_the_nine_events_exist() -> None:
+def test_the_events_exist() -> None:
     hooks = {name for name in events.__all__ if isinstance(getattr(events, name), EventHook)}
     assert hooks == {
         "init_command_line_parser",
         "init",
+        "run_setup",
         "test_start",
         "start_complete",
         "stats_request",
         "user_error",
         "worker_report",
         "test_stop",
+        "run_teardown",
         "quitting",
     }

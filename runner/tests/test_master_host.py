@@ -120,3 +120,57 @@ def test_the_masters_events_fire_in_a_master_and_not_beside_a_local_runner(fires
     events.test_stop += on_test_stop
     mastered(None, telling, runners.MasterRunner(Namespace()) if fires else None)
     assert told == ([("MasterRunner", "runner-0", {"user_count": 5}), 5, "test_stop"] if fires else [])
+
+
+def test_what_is_done_once_is_carried_out_and_how_it_went_is_told(log_lines: list[str]) -> None:
+    called: list[object] = []
+
+    async def prepare(runner: object) -> None:
+        called.append(runner)
+
+    async def fail() -> None:
+        raise ValueError("no way")
+
+    async def telling(native: FakeNative) -> None:
+        events.run_setup += prepare
+        native.do(("run_setup",))
+        await native.until(lambda: len(native.told) == 1)
+        events.run_setup += fail
+        events.run_setup += prepare
+        native.do(("run_setup",))
+        await native.until(lambda: len(native.told) == 2)
+        events.run_teardown += fail
+        events.run_teardown += prepare
+        native.do(("run_teardown",))
+        await native.until(lambda: len(native.told) == 3)
+        (first,), (second,) = native.of("set_up")
+        ((third,),) = native.of("torn_down")
+        assert first is None
+        assert second == third
+        assert second.startswith("ValueError: no way (test_master_host.py:")
+        # A setup ends with the first that fails; a teardown does not.
+        assert len(called) == 3
+
+    assert mastered(None, telling) == 3
+    assert any("a handler of `run_setup` raised" in line for line in log_lines)
+
+
+def test_a_setup_that_the_run_ends_without_is_cancelled() -> None:
+    seen: list[str] = []
+
+    async def hang() -> None:
+        seen.append("begun")
+        try:
+            await asyncio.sleep(3600)
+        finally:
+            seen.append("taken back")
+
+    async def telling(native: FakeNative) -> None:
+        events.run_setup += hang
+        native.do(("run_setup",))
+        async with asyncio.timeout(5):
+            while not seen:  # noqa: ASYNC110 - what is awaited here has no event of its own
+                await asyncio.sleep(0.001)
+
+    assert mastered(None, telling) == 3
+    assert seen == ["begun", "taken back"]

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 from command_line import Command, free_port, run, write
 from one_server import OneServer, one_server
-from processes import USERS, PodMaster, ask, constant, plan, pod_argv, until
+from processes import USERS, PodMaster, ask, children, constant, plan, pod_argv, until
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -41,19 +41,6 @@ def started(folder: Path, *names: str, **more: Any) -> Iterator[tuple[PodMaster,
             for name in names
         }
         yield master, pods
-
-
-def children(pid: int) -> dict[int, list[str]]:
-    """The command lines of the live children of a process."""
-    found: dict[int, list[str]] = {}
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            state, parent = (folder / "stat").read_text().rsplit(")", 1)[1].split()[:2]
-            if int(parent) == pid and state != "Z":
-                found[int(folder.name)] = (folder / "cmdline").read_text().split("\0")
-        except OSError:
-            continue
-    return found
 
 
 def zombies(pid: int) -> list[str]:

@@ -44,6 +44,7 @@ impl Master {
         self.patience = now + self.spec.dead_man + SILENCE_MARGIN;
         self.adopting = Some(self.patience);
         self.forgotten_at = Some(now);
+        self.take_setup_for_done();
         self.events.push_back(MasterEvent::TestStart);
         if self.spec.load == Load::Shape {
             self.shape.begin(now);
@@ -62,6 +63,7 @@ impl Master {
             return Err(Refusal::Forgotten { theirs: epoch });
         };
         self.layout.learn(&report.from, &heard.plan, &heard.share);
+        self.rendezvous.learn(&heard.rendezvous);
         self.heard_generation = self.heard_generation.max(heard.generation);
         self.target = heard.plan.ramps.iter().map(|ramp| ramp.to).fold(self.target, u32::max);
         self.start_complete = self.start_complete.or(heard.start_complete);
@@ -117,7 +119,7 @@ impl Master {
     /// Whether what a report says of the run can be so.
     fn is_believable(&self, report: &Report) -> bool {
         let Some(heard) = &report.heard else { return false };
-        let Assignment { plan, share, marks, .. } = heard.as_ref();
+        let Assignment { plan, share, marks, rendezvous, .. } = heard.as_ref();
         let deadlines = self.spec.deadlines;
         let latest = Tick::ZERO + deadlines.startup + deadlines.run + deadlines.stop + deadlines.results;
         let possible = |ramp: &Ramp| ramp.from.max(ramp.to) <= MAX_USERS && is_rate(ramp.rate);
@@ -130,6 +132,7 @@ impl Master {
             && plan.ramps.len() <= MAX_LIST
             && marks.len() <= MAX_LIST
             && marks.is_sorted()
+            && rendezvous.iter().all(|meeting| meeting.at.is_none_or(|at| at <= heard.now + LEAD))
             && plan.ramps.iter().all(possible)
             && plan.arrivals.is_some() == self.open_model().is_some()
             && plan.arrivals.as_ref().is_none_or(|arrivals| {

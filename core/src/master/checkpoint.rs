@@ -10,10 +10,12 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::gap::Gaps;
+use super::hooks::Once;
 use super::layout::Layout;
 use super::machines::RunnerPeaks;
 use super::member::{Departed, Member};
 use super::pause::Pauses;
+use super::rendezvous::Rendezvous;
 use super::shape::Shape;
 use super::{Master, MasterEvent, SILENCE_MARGIN};
 use crate::message::{ClassUsers, LiveSpec, ProcessId, ProcessState, RunState, StartComplete, Stop, Window};
@@ -42,6 +44,10 @@ pub struct Checkpoint {
     shape: Shape,
     #[serde(default)]
     pauses: Pauses,
+    #[serde(default)]
+    rendezvous: Rendezvous,
+    #[serde(default)]
+    once: Once,
     first_ramp_end: Option<Tick>,
     marks: Vec<Tick>,
     start_complete: Option<StartComplete>,
@@ -83,6 +89,8 @@ pub struct Decisions {
     completed: bool,
     gaps: (usize, usize),
     pauses: Pauses,
+    rendezvous: Rendezvous,
+    once: Once,
 }
 
 /// Why a checkpoint cannot be gone on from.
@@ -136,6 +144,8 @@ impl Master {
             layout: self.layout.clone(),
             shape: self.shape.clone(),
             pauses: self.pauses.clone(),
+            rendezvous: self.rendezvous.clone(),
+            once: self.once.clone(),
             first_ramp_end: self.first_ramp_end,
             marks: self.marks.clone(),
             start_complete: self.start_complete,
@@ -164,6 +174,8 @@ impl Master {
             completed: self.completed,
             gaps: self.gaps.counts(),
             pauses: self.pauses.clone(),
+            rendezvous: self.rendezvous.clone(),
+            once: self.once.clone(),
         }
     }
 
@@ -205,6 +217,8 @@ impl Master {
         master.stop = checkpoint.stop;
         master.shape = checkpoint.shape;
         master.pauses = checkpoint.pauses;
+        master.rendezvous = checkpoint.rendezvous;
+        master.once = checkpoint.once;
         master.first_ramp_end = checkpoint.first_ramp_end;
         master.marks = checkpoint.marks;
         master.start_complete = checkpoint.start_complete;
@@ -235,6 +249,7 @@ impl Master {
 
     /// Takes up what a fresh process has to do for the state it is in.
     fn go_on(&mut self, now: Tick) {
+        self.go_on_with_hooks();
         match self.state {
             RunState::Running => {
                 self.events.push_back(MasterEvent::TestStart);

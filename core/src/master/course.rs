@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::member::Member;
 use super::{END_MARGIN, LEAD, Master, MasterEvent, REPORT_LAG, SETTLE};
-use crate::message::{ProcessId, ProcessState, RunState, StartComplete, Stop, StopReason};
+use crate::message::{ProcessId, ProcessState, RunState, StartComplete, StopReason};
 use crate::plan::Ramp;
 use crate::run::{Desired, Load};
 use crate::tick::Tick;
@@ -22,15 +22,11 @@ impl Master {
             return self.handle_stop(now, StopReason::Stopped);
         }
         let here = self.joined();
-        if self.spec.processes().is_some_and(|expected| expected <= here) {
+        if self.spec.processes().is_some_and(|expected| expected <= here) && self.is_set_up() {
             return self.agree_on_start(now);
         }
         if Tick::ZERO + self.spec.deadlines.startup <= now {
-            self.stop = Some(Stop {
-                at: now,
-                deadline: now + self.spec.deadlines.stop,
-                reason: StopReason::NotStarted,
-            });
+            self.refuse_to_start(now);
         }
     }
 
@@ -209,6 +205,7 @@ impl Master {
         if let Some(stop) = due.filter(|_| matches!(self.state, RunState::Waiting | RunState::Running)) {
             self.state = RunState::Draining;
             self.gaps.close(stop.at);
+            self.note_unmet(now);
             if self.start.is_some() {
                 self.events.push_back(MasterEvent::TestStop);
             }
@@ -235,7 +232,7 @@ impl Master {
             return;
         }
         let over = self.last_moment().is_some_and(|last| last <= now);
-        if over || self.present().all(|(_, member)| member.is_final()) {
+        if (over || self.present().all(|(_, member)| member.is_final())) && self.is_torn_down(now) {
             self.note_unheard();
             self.gaps.close(now);
             self.state = RunState::Ended;

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::checkpoint::Kept;
+use super::rendezvous::{Waits, believed};
 use crate::message::{ClassUsers, Health, ProcessId, ProcessState, Report, Window};
 use crate::stats::Statistics;
 use crate::tick::Tick;
@@ -21,6 +22,8 @@ pub(super) struct Member {
     pub(super) state: ProcessState,
     pub(super) plan_version: u64,
     pub(super) users: Vec<ClassUsers>,
+    /// Where its users wait for others.
+    pub(super) waits: Waits,
     pub(super) health: Health,
     /// Everything it measured, by the mark before.
     pub(super) windows: BTreeMap<Tick, Statistics>,
@@ -68,6 +71,7 @@ impl Member {
             state: ProcessState::Waiting,
             plan_version: 0,
             users: Vec::new(),
+            waits: Waits::new(),
             health: Health::default(),
             windows: BTreeMap::new(),
             last_heard: now,
@@ -141,6 +145,7 @@ impl Member {
             self.state = report.state;
             self.plan_version = report.plan_version;
             self.users = report.users.iter().copied().take(classes).collect();
+            self.waits = believed(&report.rendezvous, self.live());
             self.health.clone_from(&report.health);
         }
         if report.sequence <= self.acknowledged {

@@ -100,6 +100,7 @@ impl Master {
             stop: stop.reason,
             load_on: self.load_on(),
             startup: self.spec.deadlines.startup,
+            not_set_up: self.why_not_set_up(),
             expected: self.spec.processes().unwrap_or(u32::MAX),
             joined: self.joined(),
             target: self.target,
@@ -130,6 +131,8 @@ impl Master {
                 self.heard_generation
             ));
         }
+        notes.extend(self.rendezvous.notes());
+        notes.extend(self.hook_notes());
         notes
     }
 

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::message::{StartComplete, StopReason};
+use crate::message::{Meeting, StartComplete, StopReason, Waiting};
 use crate::plan::{Plan, Ramp};
 use crate::share::{Share, ShareRow};
 use crate::stats::{Outcome, Sample};
@@ -252,10 +252,46 @@ fn a_process_that_gives_up_hands_over_what_it_measured_and_leaves_without_its_us
     assert_eq!(actions(&mut runner), [Action::End { exit_code: EXIT_HANDED_OVER }]);
 }
 
+#[test]
+fn users_that_wait_are_reported_soon_and_go_on_at_the_agreed_instant() {
+    let mut runner = running();
+    assert_eq!(runner.poll_report(at(9000)).map(|report| report.rendezvous), Some(vec![]));
+    answer(&mut runner, 9010, 2);
+    runner.handle_waiting(at(9100), "sale", 4, None);
+    runner.handle_waiting(at(9120), "sale", 9, None);
+    assert_eq!(
+        (runner.poll_report(at(9249)), runner.poll_timeout(at(9120))),
+        (None, Some(at(9250))),
+        "four a second"
+    );
+    let waiting = |waiting, round| Waiting { name: "sale".into(), round, waiting, users: None };
+    assert_eq!(runner.poll_report(at(9250)).unwrap().rendezvous, [waiting(9, 0)]);
+    answer(&mut runner, 9260, 3);
+    runner.handle_waiting(at(9700), "sale", 10, None);
+    assert_eq!(runner.poll_report(at(9700)).unwrap().rendezvous, [waiting(10, 0)], "at once after a while");
+    let over = Meeting { name: "sale".into(), rounds: 1, at: Some(master(11_210)), waiting: 0, needed: 0 };
+    let said = Assignment { rendezvous: vec![over], ..assignment(9710, 4) };
+    runner.handle_assignment(at(9700), at(9710), said.clone());
+    assert_eq!(
+        (actions(&mut runner), runner.poll_timeout(at(9720)).map(|due| due <= at(11_210))),
+        (vec![], Some(true))
+    );
+    runner.handle_timeout(at(11_210));
+    assert_eq!(actions(&mut runner), [Action::Release { name: "sale".into(), late: Duration::ZERO }]);
+    runner.handle_timeout(at(11_300));
+    assert_eq!(actions(&mut runner), []);
+    runner.handle_waiting(at(11_400), "sale", 2, None);
+    let again = Assignment { now: master(11_500), acknowledged: 99, ..said };
+    runner.handle_assignment(at(11_450), at(11_500), again);
+    assert_eq!(actions(&mut runner), [], "a doubled answer lets nobody go twice");
+    assert_eq!(runner.poll_report(at(12_000)).unwrap().rendezvous, [waiting(2, 1)]);
+}
+
 #[derive(Clone, Debug)]
 enum Input {
     Answer(u64, Box<Assignment>),
     Users(usize, u32, u32),
+    Waiting(u32),
     NoAnswer,
     HandOver,
     GiveUp,
@@ -269,11 +305,15 @@ prop_compose! {
         ramps in prop::collection::vec((any::<u64>(), any::<u64>(), any::<u32>(), any::<u32>(), any::<f64>()), 0..4),
         rows in prop::collection::vec((any::<u32>(), any::<u32>(), prop::collection::vec(any::<u32>(), 0..4)), 0..4),
         marks in prop::collection::vec(any::<u64>(), 0..4), stop: Option<(u64, u64)>, complete: Option<(u64, u32)>,
-        users: u32,
+        users: u32, round: Option<(u64, Option<u64>)>,
     ) -> Assignment {
         let tick = Tick::from_micros;
         Assignment {
             version, epoch, run: "a".into(), now: tick(now), acknowledged, send_full, users, generation: now,
+            most_users: users,
+            rendezvous: round.into_iter().map(|(rounds, at)| Meeting {
+                name: "sale".into(), rounds, at: at.map(tick), waiting: users, needed: users,
+            }).collect(),
             state: [RunState::Waiting, RunState::Running, RunState::Draining, RunState::Ended][state.min(3)],
             start: start.map(tick),
             plan: Plan { version: epoch, ramps: ramps.into_iter().map(|(at, since, from, to, rate)| Ramp {
@@ -294,6 +334,7 @@ fn any_input() -> impl Strategy<Value = (u64, Input)> {
     let input = prop_oneof![
         9 => (any::<u64>(), any_assignment()).prop_map(|(sent, it)| Input::Answer(sent, Box::new(it))),
         4 => (0..3_usize, any::<u32>(), any::<u32>()).prop_map(|(class, live, dead)| Input::Users(class, live, dead)),
+        2 => any::<u32>().prop_map(Input::Waiting),
         2 => Just(Input::NoAnswer),
         1 => Just(Input::HandOver),
         1 => Just(Input::GiveUp),
@@ -314,6 +355,7 @@ proptest! {
                     runner.handle_assignment(Tick::from_micros(sent).min(now), now, *assignment);
                 }
                 Input::Users(class, live, dead) => runner.handle_users(class, live, dead),
+                Input::Waiting(waiting) => runner.handle_waiting(now, "sale", waiting, Some(waiting)),
                 Input::NoAnswer => runner.handle_no_answer(now),
                 Input::HandOver => runner.hand_over(now),
                 Input::GiveUp => runner.give_up(now),

@@ -33,6 +33,7 @@ fn evidence(statistics: &Statistics) -> Evidence<'_> {
         load_on: Some(Duration::from_secs(60)),
         measured_for: Some(Duration::from_secs(60)),
         startup: Duration::from_secs(600),
+        not_set_up: None,
         expected: 2,
         joined: 2,
         target: 100,

@@ -39,8 +39,9 @@ impl World {
                 return Err(format!("{live} users are live, the plan has {allowed}"));
             }
             self.check_calm(target, live)?;
+            self.check_nobody_waits_in_vain(target, live)?;
         }
-        Ok(())
+        self.check_rounds()
     }
 
     /// Nothing is ever held twice.

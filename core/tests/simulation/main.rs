@@ -6,6 +6,8 @@
 mod checks;
 mod open_model;
 mod process;
+mod random;
+mod rendezvous;
 mod stories;
 mod world;
 
@@ -135,9 +137,36 @@ fn an_iteration_that_begins_twice_is_caught() {
     assert!(broken.as_ref().is_err_and(|broken| broken.contains("began 2 times")), "{broken:?}");
 }
 
+#[test]
+fn users_that_meet_go_on_together_whatever_happens() {
+    for (count, faults) in [
+        (30, Faults::default()),
+        (40, Faults::network()),
+        (40, Faults { edit: 0.05, ..Faults::deaths() }),
+        (40, Faults::crashes()),
+        (40, Faults { crash: 0.05, ..Faults::everything() }),
+        (40, Faults { amnesia: 0.7, edit: 0.0, ..Faults::crashes() }),
+    ] {
+        let (mut met, mut runs) = (0, 0);
+        for seed in seeds(count) {
+            runs += 1;
+            match World::new(seed, Scenario { faults, ..Scenario::of_meetings(seed) }).run() {
+                Ok(rounds) => met += rounds,
+                Err(broken) => panic!("seed {seed}: {broken}: {faults:?}"),
+            }
+        }
+        assert!(runs == 1 || runs <= met, "they met {met} times in {runs} runs: {faults:?}");
+    }
+}
+
 #[track_caller]
 fn a_planted_bug_is_caught(sabotage: Sabotage, faults: Faults, said: &str) {
-    let scenario = |seed| Scenario { sabotage: Some(sabotage), faults, ..Scenario::drawn(seed) };
+    a_planted_bug_is_caught_in(Scenario::drawn, sabotage, faults, said);
+}
+
+#[track_caller]
+fn a_planted_bug_is_caught_in(of: fn(u64) -> Scenario, sabotage: Sabotage, faults: Faults, said: &str) {
+    let scenario = |seed| Scenario { sabotage: Some(sabotage), faults, ..of(seed) };
     let broken: Vec<String> =
         (0..6).filter_map(|seed| World::new(seed, scenario(seed)).run().err()).collect();
     assert!(broken.iter().any(|broken| broken.contains(said)), "{broken:?}");
@@ -181,4 +210,24 @@ fn a_death_that_is_not_stated_is_caught() {
 fn a_master_that_answers_before_it_remembers_is_caught() {
     let faults = Faults { crash: 0.1, death: 0.1, ..Faults::default() };
     a_planted_bug_is_caught(Sabotage::HastyMaster, faults, "requests are lost, the report says");
+}
+
+#[test]
+fn a_round_that_is_over_before_the_last_one_has_come_is_caught() {
+    let said = "had not come";
+    a_planted_bug_is_caught_in(Scenario::of_meetings, Sabotage::OneWaitsTooMany, Faults::default(), said);
+}
+
+#[test]
+fn a_user_that_is_not_let_go_on_is_caught() {
+    let said = "users wait and nobody goes on";
+    a_planted_bug_is_caught_in(Scenario::of_meetings, Sabotage::DeafProcess, Faults::default(), said);
+    let said = "still waits for a round that is over";
+    a_planted_bug_is_caught_in(Scenario::of_meetings, Sabotage::DeafProcess, Faults::network(), said);
+}
+
+#[test]
+fn a_master_that_lets_users_go_before_it_remembers_is_caught() {
+    let faults = Faults { crash: 0.1, ..Faults::default() };
+    a_planted_bug_is_caught_in(Scenario::of_meetings, Sabotage::HastyMaster, faults, "was to be over at");
 }

@@ -8,6 +8,7 @@ use aiotest_core::runner::{Action, Measurement, Runner};
 use aiotest_core::stats::{Outcome, Sample, Statistics};
 use aiotest_core::tick::Tick;
 
+use crate::rendezvous::Crowd;
 use crate::world::{Random, Sabotage};
 
 /// A process and the truth about it.
@@ -37,6 +38,8 @@ pub(crate) struct Process {
     pub(crate) ended: Option<u8>,
     pub(crate) cut_off_until: Tick,
     pub(crate) awaiting: Option<u64>,
+    /// Its users as they meet others, if they do.
+    pub(crate) crowd: Option<Crowd>,
     sabotage: Option<Sabotage>,
 }
 
@@ -48,6 +51,7 @@ impl Process {
         dead_man: Duration,
         skew: u64,
         sabotage: Option<Sabotage>,
+        meets: bool,
     ) -> Self {
         let local = Tick::from_micros(now.as_micros() + skew);
         Self {
@@ -67,6 +71,7 @@ impl Process {
             ended: None,
             cut_off_until: Tick::ZERO,
             awaiting: None,
+            crowd: meets.then(Crowd::default),
             sabotage,
         }
     }
@@ -84,7 +89,8 @@ impl Process {
         if !self.alive || self.ended.is_some() {
             return None;
         }
-        self.end_users(now);
+        self.end_users(now, random);
+        self.come(now, random);
         self.make_requests(random);
         let local = self.local(now);
         if self.core.measurement_due(local) {
@@ -117,7 +123,8 @@ impl Process {
         let core = core
             .map(|due| if self.awaiting.is_some() { due.max(now + Duration::from_millis(20)) } else { due });
         let ending = self.ending.iter().map(|(at, _)| *at).min();
-        core.into_iter().chain(ending).min()
+        let coming = self.crowd.as_ref().and_then(Crowd::next);
+        core.into_iter().chain(ending).chain(coming).min()
     }
 
     pub(crate) fn die(&mut self) {
@@ -133,6 +140,14 @@ impl Process {
             Action::Begin { ref iterations, shed } => {
                 iterations.iter().for_each(|iteration| self.begin(now, iteration, random));
                 self.count(0, shed);
+            }
+            Action::Release { late, .. } => {
+                if self.sabotage != Some(Sabotage::DeafProcess)
+                    && let Some(crowd) = &mut self.crowd
+                {
+                    crowd.release(now, now.before(late), random);
+                    self.tell_waiting(now);
+                }
             }
             Action::Start { class, users } => {
                 let more = match self.sabotage {
@@ -163,7 +178,8 @@ impl Process {
             Action::End { exit_code } => self.ended = Some(exit_code),
             Action::TestStart | Action::StartComplete { .. } => {}
         }
-        self.end_users(now);
+        self.end_users(now, random);
+        self.come(now, random);
         self.tell();
     }
 
@@ -197,7 +213,24 @@ impl Process {
         self.recorded.iterations.began(started, shed);
     }
 
-    fn end_users(&mut self, now: Tick) {
+    /// As many users as live, each on its way to the others or there.
+    fn come(&mut self, now: Tick, random: &mut Random) {
+        let live = self.live.iter().sum();
+        if let Some(crowd) = &mut self.crowd
+            && crowd.follow(live, now, random)
+        {
+            self.tell_waiting(now);
+        }
+    }
+
+    fn tell_waiting(&mut self, now: Tick) {
+        let Some(crowd) = &self.crowd else { return };
+        let early =
+            self.sabotage == Some(Sabotage::OneWaitsTooMany) && 0 < crowd.waiting() && 0 < crowd.missing();
+        self.core.handle_waiting(self.local(now), "sale", crowd.waiting() + u32::from(early), None);
+    }
+
+    fn end_users(&mut self, now: Tick, random: &mut Random) {
         let before = self.ending.len();
         for (_, class) in self.ending.extract_if(.., |(at, _)| *at <= now) {
             self.live[class] -= 1;
@@ -206,6 +239,7 @@ impl Process {
             }
         }
         if self.ending.len() < before {
+            self.come(now, random);
             self.tell();
         }
     }

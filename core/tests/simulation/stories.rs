@@ -18,7 +18,8 @@ pub(crate) const fn seconds(seconds: u64) -> Duration {
 pub(crate) fn world(load: Load, runners: u32) -> World {
     let classes = vec![ClassSpec { name: "TestShop".into(), weight: 1 }];
     let (faults, shape) = (Faults::default(), Vec::new());
-    World::new(1, Scenario { spec: spec(load, runners, 1), classes, faults, sabotage: None, shape })
+    let spec = spec(load, runners, 1);
+    World::new(1, Scenario { spec, classes, faults, sabotage: None, meets: false, shape })
 }
 
 /// Users of a load in stages at so many seconds, by hand.

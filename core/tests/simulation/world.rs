@@ -13,32 +13,8 @@ use aiotest_core::run::{
 use aiotest_core::tick::Tick;
 
 use crate::process::Process;
-
-/// Numbers that follow from a seed (splitmix64).
-pub(crate) struct Random(u64);
-
-impl Random {
-    pub(crate) fn new(seed: u64) -> Self {
-        Self(seed ^ 0x5851_f42d_4c95_7f2d)
-    }
-
-    pub(crate) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    /// Below `bound`; 0 for 0.
-    pub(crate) fn below(&mut self, bound: u64) -> u64 {
-        if bound == 0 { 0 } else { self.next() % bound }
-    }
-
-    pub(crate) fn chance(&mut self, of: f64) -> bool {
-        (self.below(1_000_000) as f64) < of * 1e6
-    }
-}
+pub(crate) use crate::random::Random;
+use crate::rendezvous::Rounds;
 
 /// What goes wrong, as chances per message or per second.
 #[derive(Clone, Copy, Debug, Default)]
@@ -89,6 +65,10 @@ pub(crate) enum Sabotage {
     DoubledIteration,
     /// It answers before it writes its checkpoint, and is killed in between.
     HastyMaster,
+    /// It says that one more user waits than does.
+    OneWaitsTooMany,
+    /// It does not hear that a round is over.
+    DeafProcess,
 }
 
 /// What is played.
@@ -98,6 +78,8 @@ pub(crate) struct Scenario {
     pub(crate) classes: Vec<ClassSpec>,
     pub(crate) faults: Faults,
     pub(crate) sabotage: Option<Sabotage>,
+    /// Users meet again and again.
+    pub(crate) meets: bool,
     /// What the shape says, second by second; the last one holds.
     pub(crate) shape: Vec<(u32, f64)>,
 }
@@ -120,6 +102,7 @@ impl Scenario {
             classes,
             faults: Faults::default(),
             sabotage: None,
+            meets: false,
             shape: Vec::new(),
         }
     }
@@ -227,7 +210,7 @@ pub(crate) struct World {
     /// The master's process is dead: nothing reaches it.
     pub(crate) down: bool,
     /// The world's time when the master's clock read zero, as far as it knows.
-    zero: Tick,
+    pub(crate) zero: Tick,
     pub(crate) crashes: u32,
     /// When the last one was: what was on its way then goes with the connection.
     crashed_at: Tick,
@@ -243,6 +226,7 @@ pub(crate) struct World {
     /// Plans by version, and when each was told last.
     pub(crate) plans: BTreeMap<u64, (Tick, Plan)>,
     pub(crate) events: Vec<(Tick, MasterEvent)>,
+    pub(crate) rounds: Rounds,
     pub(crate) random: Random,
     queue: BinaryHeap<Timed>,
     made: u64,
@@ -271,6 +255,7 @@ impl World {
             targets: BTreeMap::new(),
             plans: BTreeMap::new(),
             events: Vec::new(),
+            rounds: Rounds::default(),
             random: Random::new(seed.wrapping_mul(0x1000_0001)),
             queue: BinaryHeap::new(),
             made: 0,
@@ -290,10 +275,10 @@ impl World {
         world
     }
 
-    /// Plays to the end; the first broken promise, if any.
-    pub(crate) fn run(mut self) -> Result<(), String> {
+    /// Plays to the end; the first broken promise, or how many times users met.
+    pub(crate) fn run(mut self) -> Result<u64, String> {
         self.run_until(Self::is_over)?;
-        self.check_end()
+        self.check_end().map(|()| self.rounds.over())
     }
 
     /// Plays until something is so.
@@ -400,7 +385,8 @@ impl World {
         let names: Vec<String> = self.scenario.classes.iter().map(|class| class.name.clone()).collect();
         let skew = self.random.below(1_000_000_000_000);
         let (dead_man, sabotage) = (self.scenario.spec.dead_man, self.scenario.sabotage);
-        self.processes.push(Process::new(id, &names, self.now, dead_man, skew, sabotage));
+        let meets = self.scenario.meets;
+        self.processes.push(Process::new(id, &names, self.now, dead_man, skew, sabotage, meets));
         self.woken.push(None);
         self.unrest = self.now;
         self.wake(self.processes.len() - 1);
@@ -453,6 +439,7 @@ impl World {
             let after = Duration::from_micros(self.random.below(1_000_000));
             self.later(after, Event::Crash);
         }
+        self.check_waiting()?;
         self.check_held()
     }
 
@@ -477,6 +464,7 @@ impl World {
         let epoch = 1000 + u64::from(self.crashes);
         self.master = Master::new(spec, classes, epoch).expect("a valid run");
         (self.down, self.unrest, self.zero) = (false, self.now, self.now);
+        self.rounds.forget_heard();
         self.decided = None;
         self.remember();
     }
@@ -486,6 +474,7 @@ impl World {
         let (spec, classes) = (self.scenario.spec.clone(), self.scenario.classes.clone());
         self.master = Master::restore(spec, classes, checkpoint, self.master_now()).expect("of this run");
         (self.down, self.unrest) = (false, self.now);
+        self.rounds.forget_heard();
         self.decided = None;
         self.remember();
     }
@@ -545,6 +534,7 @@ impl World {
     fn send(&mut self, process: usize, report: &Report) {
         let sent_at = self.now;
         self.processes[process].awaiting = Some(report.sequence);
+        self.note_waiting(process, report.sequence);
         self.later(Duration::from_secs(3), Event::NoAnswer { process, sequence: report.sequence });
         for _ in 0..self.copies() {
             let delay = self.delay();
@@ -576,6 +566,7 @@ impl World {
             self.zero = self.now.before(reads.since(Tick::ZERO));
         }
         let answer = self.master.handle_report(self.master_now(), report);
+        self.note_heard(process, report.sequence);
         self.remember();
         if let Ok(assignment) = &answer {
             self.plans.insert(assignment.plan.version, (self.now, assignment.plan.clone()));

@@ -11,6 +11,7 @@ from aiotest._native import intended_start
 from aiotest.client import ClientSession, ClientTimeout, TCPConnector
 from aiotest.log import logger
 from aiotest.measuring import measure, record
+from aiotest.rendezvous import rendezvous
 from aiotest.shape import LoadUserShape
 from aiotest.user import AsyncHttpUser, User
 
@@ -26,6 +27,7 @@ __all__ = [
     "logger",
     "measure",
     "record",
+    "rendezvous",
 ]
 
 if not TYPE_CHECKING:  # to a type checker these names do not exist

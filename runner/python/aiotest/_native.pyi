@@ -89,12 +89,25 @@ class Runner:
         `("allow", class_index, users)`, at most so many from now on ·
         `("begin", [(class_index, at), …], shed)`, iterations that are due since `at`, in seconds of the
         monotonic clock, and how many more can only be shed ·
-        `("start_complete", users)`, the whole run's count · `("drain", seconds)`, no new calls, open ones
-        have that long · `("stop_now",)`, no load from this instant · `("end", exit_code)`, the last one.
+        `("start_complete", users)`, the whole run's count · `("release", rendezvous, late)`, who had come
+        there `late` seconds ago goes on · `("drain", seconds)`, no new calls, open ones have that long ·
+        `("stop_now",)`, no load from this instant · `("end", exit_code)`, the last one.
         """
 
     def users(self, class_index: int, live: int, dead: int) -> None:
         """Users of a class as they are now; `dead` since this process began."""
+
+    def waiting(self, rendezvous: str, waiting: int, users: int | None) -> None:
+        """Users that wait at a rendezvous now, and how many of the run they wait for, `None` for all."""
+
+    def meeting(self, rendezvous: str) -> tuple[int, int] | None:
+        """How many users of the run wait there, and how many it takes, as last heard of the master; `None`
+        where nobody has been heard to wait.
+        """
+
+    @property
+    def most_users(self) -> int | None:
+        """The most users that the load comes to, as last heard of the master; `None` before that."""
 
     def user_error(self, text: str) -> None:
         """Count an error that ended a user; cut at 500 characters."""
@@ -168,6 +181,8 @@ class Master:
         keep_result: bool = False,
         linger: float | None = None,
         state_dir: str | None = None,
+        setup: bool = False,
+        teardown: bool = False,
     ) -> Self:
         """Bind both ports and accept runners from now on.
 
@@ -177,7 +192,8 @@ class Master:
             in ms, `None` for the usual ones; `keep_result`, whether somebody reads the result over the
             control port, so that `("ended", …)` waits until it is acknowledged, for `deadlines.results` at
             most; `linger`, seconds for which it then waits for two more scrapes of `/metrics`; `state_dir`,
-            a directory for the checkpoint from which a restarted master of the same run goes on.
+            a directory for the checkpoint from which a restarted master of the same run goes on; `setup` and
+            `teardown`, whether the scenario has something to do once, before the start and after the load.
         Raises: `ValueError` for a plan, token or address that cannot be read; `OSError` for a port that
             cannot be bound.
         """
@@ -186,9 +202,10 @@ class Master:
     def poll(self) -> list[tuple[Any, ...]]:
         """What has happened.
 
-        `("test_start",)` · `("ask_shape", run_time)`, answer with one of the three below ·
-        `("start_complete", users)` · `("worker_report", worker_id, data)` · `("test_stop",)` ·
-        `("ended", exit_code)`, the last one.
+        `("run_setup",)`, carry it out and answer with `set_up` · `("test_start",)` ·
+        `("ask_shape", run_time)`, answer with one of the three below · `("start_complete", users)` ·
+        `("worker_report", worker_id, data)` · `("test_stop",)` · `("run_teardown",)`, carry it out and answer
+        with `torn_down` · `("ended", exit_code)`, the last one.
         """
 
     def shape(self, users: int, rate: float) -> None:
@@ -199,6 +216,12 @@ class Master:
 
     def shape_failed(self, text: str) -> None:
         """The shape gave no answer; the last plan holds, and the report says so."""
+
+    def set_up(self, error: str | None) -> None:
+        """What is done before the start is done; or it failed with this text, and the run does not start."""
+
+    def torn_down(self, error: str | None) -> None:
+        """What is done after the load is done; or it failed with this text, which the report says."""
 
     def stop(self, reason: str) -> None:
         """End the run early: runners drain, the report names the reason.
@@ -455,7 +478,13 @@ class ClientTimeout:
 class UserScope:
     """The calls of one user."""
 
-    def __new__(cls) -> Self: ...
+    def __new__(cls, *, unmeasured: bool = False) -> Self:
+        """`unmeasured`: no user's, but those of what is done once in a run. They are none of the load, and
+        in no figure; no exception ends with its call.
+        """
+
+    @property
+    def unmeasured(self) -> bool: ...
     @property
     def open_calls(self) -> int:
         """Calls that are started and not recorded yet."""

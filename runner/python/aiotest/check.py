@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
-from aiotest import _native, events, log, options, process, runners, waiting
+from aiotest import _native, events, hooks, log, options, process, runners, waiting
 from aiotest.check_sheet import Sheet
 from aiotest.collection import AiotestfileError, Collected, collect, find_file
 from aiotest.host import RunnerHost
@@ -80,16 +80,31 @@ class _Check:
         classes = [cast("type[User]", walk.maker()) for walk in walks]
         host = RunnerHost(orders, classes, _native.UserScope, _native.record, self._facade)
         hosting = asyncio.create_task(host.run(), name="check")
+        await self._carry_out(events.run_setup)
         orders.do(("test_start",))
         for index, walk in enumerate(walks):
             self._sheet.begin(walk.cls)
             what = f"checking {walk.cls.__name__}"
             with Deadline(self._collected.path, self._seconds + 2 * TO_BE_CUT, what, _refuse):
                 await self._walk(orders, index, walk)
+        await self._carry_out(events.run_teardown)
         orders.do(("end", 0))
         await hosting
         orders.close()
         return host.stuck
+
+    async def _carry_out(self, event: events.EventHook) -> None:
+        if not event.has_handlers:
+            return
+        what = f"the handlers of `{event.name}`"
+        with Deadline(self._collected.path, self._seconds + TO_BE_CUT, what, _refuse):
+            try:
+                async with asyncio.timeout(self._seconds):
+                    error = await asyncio.create_task(hooks.carry_out(event), name=event.name)
+            except TimeoutError:
+                error = f"did not end within {self._seconds:g} s"
+        if error is not None:
+            self._sheet.problem(f"{what}: {error}")
 
     async def _walk(self, orders: _Orders, index: int, walk: _Walk) -> None:
         try:
@@ -165,6 +180,19 @@ class _Orders:
 
     def begun_late(self, seconds: float) -> None:
         """Of no interest here."""
+
+    def waiting(self, rendezvous: str, waiting: int, users: int | None) -> None:
+        """Nobody else will come."""
+        if waiting:
+            self.do(("release", rendezvous, 0.0))
+
+    def meeting(self, rendezvous: str) -> tuple[int, int] | None:
+        return None
+
+    @property
+    def most_users(self) -> int | None:
+        """Not known: no load is given."""
+        return None
 
     @property
     def user_count(self) -> int:

@@ -36,6 +36,7 @@ __all__ = [
     "Response",
     "TCPConnector",
     "current_scope",
+    "is_unmeasured",
 ]
 
 # Here, as a session can be made without a scenario file: a context's certificate would go unseen.
@@ -45,6 +46,11 @@ current_scope: ContextVar[Any] = ContextVar("current_scope", default=None)
 """The `UserScope` of the user whose task this is; sessions made there belong to it. `None` outside of
 users.
 """
+
+
+def is_unmeasured() -> bool:
+    """Whether what is done here is none of the load, and so in no figure: what is done once in a run."""
+    return getattr(current_scope.get(), "unmeasured", False)
 
 
 _lateness: ContextVar[float | None] = ContextVar("lateness", default=None)

@@ -15,12 +15,13 @@ from aiotest import memory
 from aiotest.client import current_scope
 from aiotest.life import Life, Scope, Work, current_life
 from aiotest.log import logger
+from aiotest.rendezvous import Master, Waiters
 from aiotest.user import User
 
 __all__ = ["Counter", "Crew", "adopt_tasks", "make_task"]
 
 
-class Counter(Protocol):
+class Counter(Master, Protocol):
     """Who is told of users; the native `Runner`."""
 
     def users(self, class_index: int, live: int, dead: int) -> None: ...
@@ -45,6 +46,8 @@ class Crew:
         self._most = 0
         """Users that have been there at once."""
         self._changed: set[int] = set()
+        self._tells = False
+        self.waiters = Waiters(counter, self._tell_soon)
         self._empty = asyncio.Event()
         self._empty.set()
 
@@ -186,12 +189,19 @@ class Crew:
             yield from lives
 
     def _note(self, class_index: int) -> None:
-        # Users end in crowds: one message per class and turn of the loop is enough.
-        if not self._changed:
-            asyncio.get_running_loop().call_soon(self._tell)
         self._changed.add(class_index)
+        self._tell_soon()
+
+    def _tell_soon(self) -> None:
+        # Users end in crowds: one message per class and turn of the loop is enough.
+        if not self._tells:
+            self._tells = True
+            asyncio.get_running_loop().call_soon(self._tell)
 
     def _tell(self) -> None:
+        self._tells = False
+        # First: of a user that is gone it must be known that it waits no more.
+        self.waiters.tell()
         for index in sorted(self._changed):
             live = len(self._living[index]) + len(self._leaving[index]) + self._held[index]
             self._counter.users(index, live, self._dead[index])

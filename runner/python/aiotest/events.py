@@ -1,6 +1,7 @@
-"""The nine events of a run. A scenario adds handlers with `+=` and takes them off with `-=`.
+"""The events of a run. A scenario adds handlers with `+=` and takes them off with `-=`.
 
-Handlers are coroutines and are called with keywords. A handler that raises is logged and harms nothing.
+Handlers are coroutines and are called with keywords. A handler that raises is logged and harms nothing, but
+for the two that are called once in a run, over all of its processes (`run_setup`, `run_teardown`).
 Events know neither the runner nor the statistics: whoever owns a process gives the two events that are
 recorded (`stats_request`, `user_error`) the function that records them.
 """
@@ -18,6 +19,8 @@ __all__ = [
     "init",
     "init_command_line_parser",
     "quitting",
+    "run_setup",
+    "run_teardown",
     "start_complete",
     "stats_request",
     "test_start",
@@ -76,16 +79,35 @@ class EventHook:
         """Call the handlers in turn, recording nothing. What one raises is logged; the next is called all
         the same.
         """
-        for handler, accepted in tuple(self._handlers):
-            given = keywords if accepted is None else {k: v for k, v in keywords.items() if k in accepted}
+        for handler in tuple(self._handlers):
             try:
-                result = handler(**given)
-                if inspect.isawaitable(result):
-                    await result
+                await _call(*handler, keywords)
             except Exception:
                 logger.opt(exception=True).error(
                     f"a handler of `{self.name}` raised, and is called again next time"
                 )
+
+    async def carry_out(self, *, to_the_end: bool, **keywords: Any) -> None:
+        """Call the handlers in turn, recording nothing. What the first one raises is raised: at once, or
+        `to_the_end`, when the others have been called all the same.
+        """
+        failed: list[Exception] = []
+        for handler in tuple(self._handlers):
+            try:
+                await _call(*handler, keywords)
+            except Exception as error:
+                failed.append(error)
+                if not to_the_end:
+                    break
+        if failed:
+            raise failed[0]
+
+
+async def _call(handler: Handler, accepted: frozenset[str] | None, keywords: dict[str, Any]) -> None:
+    given = keywords if accepted is None else {k: v for k, v in keywords.items() if k in accepted}
+    result = handler(**given)
+    if inspect.isawaitable(result):
+        await result
 
 
 def _keywords(handler: Handler) -> frozenset[str] | None:
@@ -101,10 +123,14 @@ def _keywords(handler: Handler) -> frozenset[str] | None:
 
 init_command_line_parser = EventHook("init_command_line_parser")
 init = EventHook("init")
+run_setup = EventHook("run_setup")
+"""Once in a run, in the process of the master, when every runner is there and before the start is agreed."""
 test_start = EventHook("test_start")
 start_complete = EventHook("start_complete")
 stats_request = EventHook("stats_request")
 user_error = EventHook("user_error")
 worker_report = EventHook("worker_report")
 test_stop = EventHook("test_stop")
+run_teardown = EventHook("run_teardown")
+"""Once in a run, in the process of the master, when the load has ended and before the report is made."""
 quitting = EventHook("quitting")

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 from aiotest import events
 from aiotest.arrivals import Arrivals
+from aiotest.client import is_unmeasured
 from aiotest.crew import Crew, adopt_tasks
 from aiotest.life import Scope
 from aiotest.log import logger
@@ -45,6 +46,10 @@ class NativeRunner(Protocol):
     def lateness(self, seconds: float) -> None: ...
     def began(self, started: int, shed: int) -> None: ...
     def begun_late(self, seconds: float) -> None: ...
+    def waiting(self, rendezvous: str, waiting: int, users: int | None) -> None: ...
+    def meeting(self, rendezvous: str) -> tuple[int, int] | None: ...
+    @property
+    def most_users(self) -> int | None: ...
 
 
 Record = Callable[..., None]
@@ -136,6 +141,8 @@ class RunnerHost:
                     self._arrivals.begin(iterations, shed)
                 case ("start_complete", users):
                     self._on_start_complete(users)
+                case ("release", rendezvous, late):
+                    self._crew.waiters.release(rendezvous, late)
                 case ("drain", seconds):
                     self._on_drain(seconds)
                 case ("stop_now",):
@@ -229,6 +236,8 @@ class RunnerHost:
         aborted: bool = False,
         **_: object,
     ) -> None:
+        if is_unmeasured():
+            return
         failure = _text(error) if error else None
         self._record(
             str(request_method),

@@ -25,6 +25,7 @@ from aiotest.client import ClientSession
 from aiotest.log import logger
 
 if TYPE_CHECKING:
+    from aiotest.rendezvous import Waiters
     from aiotest.user import User
 
 __all__ = ["Host", "Life", "Scope", "Work", "current_life", "described", "is_recorded", "live", "pause"]
@@ -43,6 +44,10 @@ class Scope(Protocol):
 
 class Host(Protocol):
     """Who wants to know about a life."""
+
+    @property
+    def waiters(self) -> Waiters | None:
+        """Where its users wait for others; `None` where there are no others."""
 
     def lateness(self, seconds: float) -> None: ...
     def user_error(self, text: str) -> None: ...
@@ -365,6 +370,8 @@ _OF_OTHERS = (
 
 
 class _Nobody:
+    waiters = None
+
     def lateness(self, seconds: float) -> None:
         pass
 

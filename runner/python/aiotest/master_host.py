@@ -1,4 +1,5 @@
-"""The master's Python side: asks the file's shape, and fires events in the master's process.
+"""The master's Python side: asks the file's shape, has done what is done once in a run, and fires events in
+the master's process.
 
 Reports, metrics and deadlines are served by the native master's own thread, so a `tick` that blocks this loop
 stops none of them: the native side says that the deadline was missed, and the last plan holds. Start at
@@ -8,10 +9,11 @@ stops none of them: the native side says that the deadline was missed, and the l
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from time import perf_counter
 from typing import Any, Protocol
 
-from aiotest import events
+from aiotest import events, hooks
 from aiotest.host import HANDLER_PATIENCE, Background, quit_with
 from aiotest.log import logger
 from aiotest.runners import MasterRunner
@@ -28,6 +30,8 @@ class NativeMaster(Protocol):
     def shape(self, users: int, rate: float) -> None: ...
     def shape_end(self) -> None: ...
     def shape_failed(self, text: str) -> None: ...
+    def set_up(self, error: str | None) -> None: ...
+    def torn_down(self, error: str | None) -> None: ...
 
 
 class MasterHost:
@@ -44,6 +48,7 @@ class MasterHost:
         self._shape_start: float | None = None
         self._runner = runner
         self._background = Background()
+        self._hook: asyncio.Task[None] | None = None
         self._ended: asyncio.Future[int] | None = None
 
     async def run(self) -> int:
@@ -63,6 +68,10 @@ class MasterHost:
     def _act(self) -> None:
         for event in self._native.poll():
             match event:
+                case ("run_setup",):
+                    self._carry_out(events.run_setup, self._native.set_up)
+                case ("run_teardown",):
+                    self._carry_out(events.run_teardown, self._native.torn_down)
                 case ("ask_shape", run_time):
                     self._ask_shape(run_time)
                 case ("test_start",):
@@ -104,11 +113,20 @@ class MasterHost:
         logger.error(f"{text}; the last plan holds")
         self._native.shape_failed(text)
 
+    def _carry_out(self, event: events.EventHook, tell: Callable[[str | None], None]) -> None:
+        async def carry_out() -> None:
+            tell(await hooks.carry_out(event))
+
+        self._hook = self._background.spawn(carry_out(), event.name)
+
     def _fire(self, event: events.EventHook, **keywords: Any) -> None:
         if self._runner is not None and event.has_handlers:
             self._background.spawn(event.fire(runner=self._runner, **keywords), event.name)
 
     def end(self, exit_code: int) -> None:
         """Let `run` end with this exit code, unless it has one."""
+        if self._hook is not None:
+            # The run has ended without it.
+            self._hook.cancel()
         if self._ended is not None and not self._ended.done():
             self._ended.set_result(exit_code)

@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from aiotest import events, runners
-from aiotest.client import _notify_detached
+from aiotest.client import _notify_detached, is_unmeasured
 from aiotest.life import Life, current_life
 
 __all__ = ["measure", "record"]
@@ -36,6 +36,8 @@ async def record(
         raise ValueError(f"seconds must be a number, 0 or more, not {seconds!r}")
     if length < 0:
         raise ValueError(f"length must be a number of bytes, 0 or more, not {length!r}")
+    if is_unmeasured():
+        return
     text = text_of(error) if isinstance(error, BaseException) else error
     await events.stats_request.fire(**_told(name, method, seconds, length, text))
 
@@ -83,6 +85,8 @@ class measure:
         traceback: TracebackType | None,
     ) -> None:
         assert self._started is not None
+        if is_unmeasured():
+            return
         seconds = perf_counter() - self._started
         try:
             if (error is None or isinstance(error, Exception)) and not self._was_cut():

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use aiotest_core::master::{MasterEvent, ShapeTick};
+use aiotest_core::master::{Hooks, MasterEvent, ShapeTick};
 use aiotest_core::message::StopReason;
 use aiotest_core::run::Load;
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
@@ -23,7 +23,7 @@ impl Master {
     #[new]
     #[pyo3(signature = (
         plan, *, token, control_address, metrics_address, classes, shape, buckets = None, keep_result = false,
-        linger = None, state_dir = None,
+        linger = None, state_dir = None, setup = false, teardown = false,
     ))]
     #[expect(clippy::too_many_arguments, reason = "keywords on Python's side")]
     fn new(
@@ -37,6 +37,8 @@ impl Master {
         keep_result: bool,
         linger: Option<f64>,
         state_dir: Option<PathBuf>,
+        setup: bool,
+        teardown: bool,
     ) -> PyResult<Self> {
         let spec = run_spec(plan)?;
         match (shape, &spec.load) {
@@ -62,6 +64,7 @@ impl Master {
             keep_result,
             linger,
             state_dir,
+            hooks: Hooks { setup, teardown },
         };
         match master::Master::start(spec, class_specs(classes), options) {
             Ok(inner) => Ok(Self { inner }),
@@ -88,6 +91,16 @@ impl Master {
 
     fn shape_failed(&self, text: String) {
         self.inner.shape(ShapeTick::Failed(text));
+    }
+
+    #[pyo3(signature = (error))]
+    fn set_up(&self, error: Option<String>) {
+        self.inner.set_up(error.map_or(Ok(()), Err));
+    }
+
+    #[pyo3(signature = (error))]
+    fn torn_down(&self, error: Option<String>) {
+        self.inner.torn_down(error.map_or(Ok(()), Err));
     }
 
     fn stop(&self, reason: &str) -> PyResult<()> {
@@ -138,6 +151,8 @@ fn stop_reason(reason: &str) -> PyResult<StopReason> {
 /// An event as Python matches it.
 fn told(py: Python<'_>, event: &MasterEvent) -> PyResult<Py<PyAny>> {
     let tuple = match event {
+        MasterEvent::Setup => ("run_setup",).into_pyobject(py)?,
+        MasterEvent::Teardown => ("run_teardown",).into_pyobject(py)?,
         MasterEvent::TestStart => ("test_start",).into_pyobject(py)?,
         MasterEvent::AskShape { run_time, .. } => ("ask_shape", run_time.as_secs_f64()).into_pyobject(py)?,
         MasterEvent::StartComplete { users } => ("start_complete", *users).into_pyobject(py)?,

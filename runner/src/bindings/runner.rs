@@ -61,6 +61,20 @@ impl Runner {
         self.inner.seat().users(class_index, live, dead);
     }
 
+    #[pyo3(signature = (rendezvous, waiting, users))]
+    fn waiting(&self, rendezvous: &str, waiting: u32, users: Option<u32>) {
+        self.inner.seat().waiting(rendezvous, waiting, users);
+    }
+
+    fn meeting(&self, rendezvous: &str) -> Option<(u32, u32)> {
+        self.inner.seat().meeting(rendezvous)
+    }
+
+    #[getter]
+    fn most_users(&self) -> Option<u32> {
+        self.inner.seat().most_users()
+    }
+
     fn user_error(&self, text: &str) {
         self.inner.seat().user_error(text);
     }
@@ -139,6 +153,7 @@ impl Runner {
                 ("begin", iterations, shed).into_pyobject(py)?
             }
             Action::StartComplete { users } => ("start_complete", users).into_pyobject(py)?,
+            Action::Release { name, late } => ("release", name, late.as_secs_f64()).into_pyobject(py)?,
             Action::Drain { deadline } => ("drain", deadline.as_secs_f64()).into_pyobject(py)?,
             Action::StopNow => ("stop_now",).into_pyobject(py)?,
             Action::End { exit_code } => ("end", exit_code).into_pyobject(py)?,

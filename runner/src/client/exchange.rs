@@ -27,13 +27,14 @@ impl Exchange {
     /// Starts the call, and gives its reply where that is there already.
     pub(super) fn start(
         py: Python<'_>,
-        request: Request,
+        mut request: Request,
         scope: Option<Arc<Scope>>,
     ) -> PyResult<(Arc<Self>, Option<Reply>)> {
         driver::attach(py)?;
         if scope.as_ref().is_some_and(|scope| scope.is_retired()) {
             return Err(CancelledError::new_err("the user is being stopped: no new call starts"));
         }
+        request.unmeasured = scope.as_ref().is_some_and(|scope| scope.is_unmeasured());
         if request.target.authority.tls && request.route.as_ref().is_none_or(|route| route.tls.is_none()) {
             engine().prepare_tls();
         }
@@ -46,6 +47,11 @@ impl Exchange {
             scope.opened(id);
         }
         Ok((Arc::new(Self { id, scope, over: AtomicBool::new(false), given: Mutex::default() }), reply))
+    }
+
+    /// Whether it is none of the load.
+    pub(super) fn is_unmeasured(&self) -> bool {
+        self.scope.as_ref().is_some_and(|scope| scope.is_unmeasured())
     }
 
     pub(super) fn is_over(&self) -> bool {

@@ -13,7 +13,7 @@ fn has_handlers(py: Python<'_>) -> PyResult<bool> {
 /// The coroutine to await in the user's task; `None` if nobody listens.
 pub(super) fn coroutine(py: Python<'_>, record: Option<&Record>) -> PyResult<Option<Py<PyAny>>> {
     match record {
-        Some(record) if has_handlers(py)? => {
+        Some(record) if !record.unmeasured && has_handlers(py)? => {
             call(imported!(py, "aiotest.client", "_notify")?, record).map(Some)
         }
         _ => Ok(None),
@@ -23,7 +23,7 @@ pub(super) fn coroutine(py: Python<'_>, record: Option<&Record>) -> PyResult<Opt
 /// Tells them in a task of its own: the call was cut, released or collected where nothing can be awaited.
 pub(super) fn detached(py: Python<'_>, record: &Record) {
     let told = has_handlers(py).and_then(|listening| {
-        if !listening {
+        if !listening || record.unmeasured {
             return Ok(());
         }
         call(imported!(py, "aiotest.client", "_notify_detached")?, record).map(drop)

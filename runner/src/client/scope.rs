@@ -13,7 +13,11 @@ use crate::reactor::{Abort, CallId};
 /// The state behind a [`UserScope`], shared with the sessions and calls of its user. The lock is never held across
 /// Python code.
 #[derive(Default)]
-pub(super) struct Scope(Mutex<State>);
+pub(super) struct Scope {
+    state: Mutex<State>,
+    /// No user's: its calls are none of the load.
+    unmeasured: bool,
+}
 
 #[derive(Default)]
 struct State {
@@ -25,12 +29,16 @@ struct State {
 
 impl Scope {
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether no new call may start.
     pub(super) fn is_retired(&self) -> bool {
         self.state().retired
+    }
+
+    pub(super) const fn is_unmeasured(&self) -> bool {
+        self.unmeasured
     }
 
     pub(super) fn opened(&self, call: CallId) {
@@ -67,8 +75,15 @@ impl UserScope {
 #[pymethods]
 impl UserScope {
     #[new]
-    fn new() -> Self {
-        Self { scope: Arc::default() }
+    #[pyo3(signature = (*, unmeasured = false))]
+    fn new(unmeasured: bool) -> Self {
+        Self { scope: Arc::new(Scope { unmeasured, ..Scope::default() }) }
+    }
+
+    /// Whether its calls are none of the load: what is done once in a run is no user's.
+    #[getter]
+    fn unmeasured(&self) -> bool {
+        self.scope.is_unmeasured()
     }
 
     /// Whether a session was made by this user, and so ends with it.
@@ -117,7 +132,7 @@ impl UserScope {
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        match self.scope.0.try_lock() {
+        match self.scope.state.try_lock() {
             Ok(state) => visit.call(&state.on_idle),
             Err(_) => Ok(()),
         }

@@ -131,6 +131,7 @@ impl ClientSession {
             expects_continue: options.expect100 && streamed.is_some(),
             version: session.version_line,
             upgrade,
+            unmeasured: false,
         };
         let manner = Manner {
             raises_for_status: options.raise_for_status.unwrap_or(session.manner.raises_for_status),
@@ -381,7 +382,8 @@ impl ClientSession {
         let held = cookie_jar.filter(|jar| !jar.is_none()).map(cookies::held).transpose()?;
         let tls = connector.as_ref().and_then(|connector| connector.get().tls());
         let usual = Usual::of_session(py, tls, proxy, proxy_auth, trust_env)?;
-        let scope = current_scope(py)?;
+        // What is made outside of users belongs to nobody: whose a call of it is, its task says.
+        let scope = current_scope(py)?.filter(|scope| !scope.is_unmeasured());
         let pool = connector.as_ref().map(|connector| connector.get().pool());
         let mut reactor = engine().lock();
         let id = reactor.open_session(pool);

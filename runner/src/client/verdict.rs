@@ -32,7 +32,8 @@ pub(super) fn leave_block<'py>(
         let leaving = Leaving::new(py, &exchange, record.as_ref(), response::swallowed(py, false))?;
         return response::ended_block(py, leaving, false);
     }
-    let swallow = given.is_none() && is_swallowed(error)?;
+    // Where there is nothing to be counted as failed, an exception is what it is anywhere.
+    let swallow = given.is_none() && !exchange.is_unmeasured() && is_swallowed(error)?;
     let cancels = error.is_instance_of::<CancelledError>() || error.is_instance_of::<PyGeneratorExit>();
     let verdict = match given {
         Some(verdict) => Some(verdict),

@@ -125,6 +125,9 @@ impl Drive {
                 self.core.handle_users(class, users.live, users.dead);
             }
         }
+        for (name, (waiting, users)) in &facts.waiting {
+            self.core.handle_waiting(self.clock.now(), name, *waiting, *users);
+        }
         if facts.hand_over {
             let now = self.clock.now();
             self.core.hand_over(now);
@@ -202,7 +205,7 @@ impl Drive {
             Action::StartComplete { .. } => self.completed = true,
             Action::Drain { deadline } => self.drained_by = Some(now + deadline),
             Action::End { .. } => self.ended = true,
-            Action::Retire { .. } | Action::Allow { .. } => {}
+            Action::Retire { .. } | Action::Allow { .. } | Action::Release { .. } => {}
         }
         // Before the order: what Python does for it reads the state.
         self.seat.set_state(self.state());
@@ -233,10 +236,13 @@ impl Drive {
                     self.give_up = self.give_up + self.after_joining;
                 }
                 if let Some(stop) = assignment.stop.filter(|_| self.after_joining > Duration::ZERO) {
-                    // An edit may have moved it beyond what the plan file allows.
-                    self.give_up = self.give_up.max(now + (stop.deadline - assignment.now));
+                    // An edit may have moved it beyond what the plan file allows. A master that answers is there: what
+                    // it does after the load is waited for.
+                    let left = (stop.deadline - assignment.now).max(HAND_OVER);
+                    self.give_up = self.give_up.max(now + left);
                 }
                 self.core.handle_assignment(sent_at, now, assignment);
+                self.seat.set_meetings(self.core.most_users(), self.core.meetings());
                 if let Some(left) = self.core.lease(now) {
                     (self.hooks.lease)(left);
                 }

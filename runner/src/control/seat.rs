@@ -1,7 +1,7 @@
 //! Where the interpreter's thread and the control thread meet: orders one way, small facts the other, under a lock that
 //! neither holds for longer than a copy. Neither waits for the other. Start at [`Seat`].
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::os::fd::RawFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use aiotest_core::health::Usage;
 use aiotest_core::histogram::Histogram;
-use aiotest_core::message::ClassUsers;
+use aiotest_core::message::{ClassUsers, Meeting};
 use aiotest_core::runner::Action;
 use aiotest_core::stats::Statistics;
 use aiotest_core::tick::micros_of;
@@ -23,6 +23,8 @@ use crate::outbox::Outbox;
 pub(super) struct Facts {
     /// Users by class, where they changed.
     pub(super) users: Vec<Option<ClassUsers>>,
+    /// How many users wait at each rendezvous, and for how many, where that changed.
+    pub(super) waiting: BTreeMap<String, (u32, Option<u32>)>,
     /// Errors that ended users, and iterations of the open model.
     pub(super) counted: Statistics,
     /// The longest that the loop was late.
@@ -51,6 +53,9 @@ struct Shared {
     facts: Facts,
     live: Vec<u32>,
     state: &'static str,
+    /// The most users of the load, and its rendezvous, as the master said them last.
+    most_users: Option<u32>,
+    meetings: Vec<Meeting>,
     /// Since the load began.
     punctuality: Punctuality,
 }
@@ -74,7 +79,8 @@ impl Default for Punctuality {
 impl Seat {
     pub(super) fn new() -> io::Result<Self> {
         let punctuality = Punctuality::default();
-        let shared = Shared { facts: Facts::default(), live: Vec::new(), state: "ready", punctuality };
+        let (facts, live, meetings) = (Facts::default(), Vec::new(), Vec::new());
+        let shared = Shared { facts, live, state: "ready", most_users: None, meetings, punctuality };
         let (shared, watch) = (Mutex::new(shared), Arc::default());
         Ok(Self { actions: Outbox::new()?, shared, arrived: Notify::new(), watch })
     }
@@ -92,11 +98,15 @@ impl Seat {
         let mut shared = self.lock();
         let actions = self.actions.drain();
         for action in &actions {
-            // A count from before this start would hide it; another follows.
-            if let Action::Start { class, .. } = action
-                && let Some(known) = shared.facts.users.get_mut(*class)
-            {
-                *known = None;
+            // A count from before this order would hide it; another follows.
+            match action {
+                Action::Start { class, .. } => {
+                    if let Some(known) = shared.facts.users.get_mut(*class) {
+                        *known = None;
+                    }
+                }
+                Action::Release { name, .. } => drop(shared.facts.waiting.remove(name)),
+                _ => {}
             }
         }
         actions
@@ -116,6 +126,25 @@ impl Seat {
         users[class] = Some(ClassUsers { live, dead });
         drop(shared);
         self.arrived.notify_one();
+    }
+
+    /// How many users wait at a rendezvous now, and for how many of the run; `None` for all.
+    pub fn waiting(&self, rendezvous: &str, waiting: u32, users: Option<u32>) {
+        self.lock().facts.waiting.insert(rendezvous.to_owned(), (waiting, users));
+        self.arrived.notify_one();
+    }
+
+    /// How many users of the run wait at a rendezvous, and how many it takes, as last heard; `None` where nobody has been
+    /// heard to wait there.
+    pub fn meeting(&self, rendezvous: &str) -> Option<(u32, u32)> {
+        let shared = self.lock();
+        let known = shared.meetings.iter().find(|meeting| meeting.name == rendezvous && 0 < meeting.needed);
+        known.map(|meeting| (meeting.waiting, meeting.needed))
+    }
+
+    /// The most users that the load comes to, as last heard; `None` before that.
+    pub fn most_users(&self) -> Option<u32> {
+        self.lock().most_users
     }
 
     /// An error that ended a user.
@@ -219,17 +248,26 @@ impl Seat {
         self.lock().state = state;
     }
 
+    pub(super) fn set_meetings(&self, most_users: Option<u32>, meetings: &[Meeting]) {
+        let mut shared = self.lock();
+        shared.most_users = most_users;
+        if shared.meetings != meetings {
+            shared.meetings = meetings.to_vec();
+        }
+    }
+
     pub(super) fn close(&self) {
         self.lock().facts.closed = true;
         self.arrived.notify_one();
     }
 
-    /// Whatever has come in since the last time. Users are left until every order has been seen.
+    /// Whatever has come in since the last time. Users, and who of them waits, are left until every order has been seen.
     pub(super) fn take(&self) -> Facts {
         let mut shared = self.lock();
         let mut facts = std::mem::take(&mut shared.facts);
         if !self.actions.is_empty() {
             shared.facts.users = std::mem::take(&mut facts.users);
+            shared.facts.waiting = std::mem::take(&mut facts.waiting);
         }
         facts
     }
@@ -255,6 +293,19 @@ mod tests {
         seat.users(1, 5, 0);
         assert_eq!(seat.take().users, [None, Some(ClassUsers { live: 5, dead: 0 })]);
         assert_eq!(seat.user_count(), 12);
+    }
+
+    #[test]
+    fn who_waited_before_a_release_is_not_counted_after_it() {
+        let seat = Seat::new().unwrap();
+        seat.waiting("sale", 3, None);
+        seat.waiting("end", 1, Some(9));
+        seat.order(Action::Release { name: "sale".into(), late: Duration::ZERO });
+        assert!(seat.take().waiting.is_empty(), "while Python has not seen the order");
+        seat.poll();
+        assert_eq!(seat.take().waiting, BTreeMap::from([("end".into(), (1, Some(9)))]));
+        seat.waiting("sale", 0, None);
+        assert_eq!(seat.take().waiting, BTreeMap::from([("sale".into(), (0, None))]));
     }
 
     #[test]

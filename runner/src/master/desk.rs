@@ -4,7 +4,7 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use aiotest_core::master::{Decisions, Master as Core};
+use aiotest_core::master::{Decisions, Hooks, Master as Core};
 use aiotest_core::message::{self, Assignment, Refusal, RunState};
 use aiotest_core::report::Report;
 use aiotest_core::run::{ClassSpec, InvalidRun, RunSpec};
@@ -44,6 +44,7 @@ impl Desk {
     pub(super) fn new(
         spec: RunSpec,
         classes: Vec<ClassSpec>,
+        hooks: Hooks,
         memory: Option<Memory>,
         wall: u64,
     ) -> Result<Self, InvalidRun> {
@@ -59,6 +60,7 @@ impl Desk {
                 memory: None,
             },
         };
+        inner.core.expect_hooks(hooks);
         inner.memory = memory.map(|memory| (memory, None));
         inner.remember();
         Ok(Self { inner: Mutex::new(inner), changed: Notify::new(), late_scrapes: AtomicU32::new(0) })

@@ -76,6 +76,8 @@ async fn obey(desk: &Desk, commands: &mut mpsc::UnboundedReceiver<Command>) {
     loop {
         match commands.recv().await {
             Some(Command::Shape(answer)) => desk.with(|core, now| core.handle_shape(now, answer)),
+            Some(Command::Setup(outcome)) => desk.with(|core, now| core.handle_setup(now, outcome)),
+            Some(Command::Teardown(outcome)) => desk.with(|core, now| core.handle_teardown(now, outcome)),
             Some(Command::Stop(reason)) => {
                 if reason == StopReason::ParentGone {
                     // Nobody is left who would read the result.

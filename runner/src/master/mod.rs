@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use aiotest_core::master::{MasterEvent, ShapeTick};
+use aiotest_core::master::{Hooks, MasterEvent, ShapeTick};
 use aiotest_core::message::{RunState, StopReason, Termination};
 use aiotest_core::report::Report;
 use aiotest_core::run::{ClassSpec, InvalidRun, RunSpec};
@@ -68,6 +68,9 @@ pub struct Options {
     /// How long [`MasterEvent::Ended`] waits for two more scrapes of `/metrics`; `None` on a laptop, where nobody
     /// scrapes. No verdict waits for it.
     pub linger: Option<Duration>,
+    /// What the scenario does once, in the process of the master: it is asked to by [`MasterEvent::Setup`] and
+    /// [`MasterEvent::Teardown`].
+    pub hooks: Hooks,
     /// Where the checkpoint is kept, from which a restarted master goes on with its run.
     pub state_dir: Option<PathBuf>,
 }
@@ -76,6 +79,8 @@ pub struct Options {
 #[derive(Debug)]
 enum Command {
     Shape(ShapeTick),
+    Setup(Result<(), String>),
+    Teardown(Result<(), String>),
     Stop(StopReason),
     Close,
 }
@@ -100,7 +105,7 @@ impl Master {
         let run = spec.run.clone();
         let farewell = Farewell { result: options.keep_result, linger: options.linger };
         let memory = options.state_dir.map(Memory::new);
-        let desk = Desk::new(spec, classes, memory, since_1970()).map_err(Error::Invalid)?;
+        let desk = Desk::new(spec, classes, options.hooks, memory, since_1970()).map_err(Error::Invalid)?;
         let desk = Arc::new(desk);
         let exporter = Exporter::new(&run, &options.buckets_ms, Arc::clone(&desk));
         let routes =
@@ -134,6 +139,16 @@ impl Master {
     /// The shape's answer to [`MasterEvent::AskShape`].
     pub fn shape(&self, answer: ShapeTick) {
         self.tell(Command::Shape(answer));
+    }
+
+    /// How the setup went that [`MasterEvent::Setup`] asked for.
+    pub fn set_up(&self, outcome: Result<(), String>) {
+        self.tell(Command::Setup(outcome));
+    }
+
+    /// How the teardown went that [`MasterEvent::Teardown`] asked for.
+    pub fn torn_down(&self, outcome: Result<(), String>) {
+        self.tell(Command::Teardown(outcome));
     }
 
     /// Ends the load early.

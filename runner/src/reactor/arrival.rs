@@ -134,6 +134,7 @@ impl Reactor {
                 call.sent -= 1;
                 self.count_sent(self.sent_total - 1);
             }
+            None if call.request.unmeasured => call.sent -= 1,
             None => {
                 call.sent -= 1;
                 // It fails on a connection that is gone by now, which the next look finds out.

@@ -234,7 +234,7 @@ impl Reactor {
             Some(text) if own_fault => Outcome::GeneratorFault(text),
             Some(text) => Outcome::Failure(text),
         };
-        self.statistics.record(&Sample {
+        let sample = Sample {
             name: &call.name,
             method: &call.request.method,
             latency,
@@ -246,13 +246,17 @@ impl Reactor {
             retried: call.retried,
             truncated: call.truncated,
             late: call.request.late,
-        });
+        };
+        if !call.request.unmeasured {
+            self.statistics.record(&sample);
+        }
         call.record = Some(Record {
             name: Arc::clone(&call.name),
             method: Arc::clone(&call.request.method),
             latency,
             bytes: call.received,
             error,
+            unmeasured: call.request.unmeasured,
         });
         if call.released {
             self.forget(id);

@@ -160,6 +160,8 @@ pub struct Record {
     pub bytes: u64,
     /// What went wrong; `None`: a success.
     pub error: Option<String>,
+    /// It is none of the load, and in no figure.
+    pub unmeasured: bool,
 }
 
 /// New calls are refused: the dead-man switch is on.

@@ -295,4 +295,6 @@ pub struct Request {
     pub version: Version,
     /// A reply of 101 is what is asked for: from then on the connection is the scenario's. See `upgrade`.
     pub upgrade: bool,
+    /// It is none of the load: in no figure.
+    pub unmeasured: bool,
 }

@@ -57,6 +57,7 @@ impl Bench {
             expects_continue: false,
             version: Version::Http11,
             upgrade: false,
+            unmeasured: false,
         }
     }
 

@@ -116,6 +116,9 @@ impl Progress {
 
 /// The figures in one line.
 fn line(status: &Status) -> String {
+    if status.state == RunState::Waiting && status.expected <= status.joined {
+        return "setting up: every runner is here".to_owned();
+    }
     if status.state == RunState::Waiting {
         return format!("waiting for runners: {} of {} are here", status.joined, status.expected);
     }
@@ -234,6 +237,8 @@ mod tests {
             line(&open),
             "5s  users 100/100  50.0 iterations/s planned  196.7 req/s  no failures  p95 12.3 ms  1,200 shed  10s left"
         );
+        let complete = Status { joined: 2, ..waiting };
+        assert_eq!(line(&complete), "setting up: every runner is here");
         let paused = Status { paused: true, users: 0, target: 0, time_left: None, ..running() };
         assert_eq!(line(&paused), "5s  users 0/0  196.7 req/s  no failures  p95 12.3 ms  paused");
         let agreed = Status { elapsed: None, ..running() };

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use aiotest_core::master::MasterEvent;
+use aiotest_core::master::{Hooks, MasterEvent};
 use aiotest_core::message::ProcessId;
 use aiotest_core::run::RunSpec;
 use aiotest_runner::master::{DEFAULT_BUCKETS_MS, Master, Options};
@@ -34,6 +34,7 @@ fn a_master_process() {
         keep_result: true,
         linger: None,
         state_dir: Some(variable(STATE).into()),
+        hooks: Hooks::default(),
     };
     let spec: RunSpec = serde_json::from_str(&variable(SPEC)).unwrap();
     let master = Master::start(spec, classes(), options).unwrap();

@@ -96,7 +96,8 @@ impl Master {
         let known = self.rendezvous.over.iter();
         let mut meetings: BTreeMap<&str, Meeting> =
             known.map(|(name, over)| (name.as_str(), over.meeting(name))).collect();
-        let everybody = self.everybody(now);
+        // Mostly nobody waits, and nobody has to be counted.
+        let mut everybody: Option<u32> = None;
         for Waiting { name, round, waiting, users } in
             self.present().flat_map(|(_, member)| member.waits.values())
         {
@@ -108,7 +109,8 @@ impl Master {
             // was replaced knows nothing, has come all the same.
             if meeting.rounds <= *round {
                 meeting.waiting = meeting.waiting.saturating_add(*waiting);
-                meeting.needed = meeting.needed.max(users.map_or(everybody, |users| users.max(1)));
+                let all = || *everybody.get_or_insert_with(|| self.everybody(now));
+                meeting.needed = meeting.needed.max(users.map_or_else(all, |users| users.max(1)));
             }
         }
         meetings.into_values().collect()

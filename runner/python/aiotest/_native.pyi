@@ -181,8 +181,7 @@ class Master:
         keep_result: bool = False,
         linger: float | None = None,
         state_dir: str | None = None,
-        setup: bool = False,
-        teardown: bool = False,
+        hooks: tuple[bool, bool] | None = None,
     ) -> Self:
         """Bind both ports and accept runners from now on.
 
@@ -192,8 +191,9 @@ class Master:
             in ms, `None` for the usual ones; `keep_result`, whether somebody reads the result over the
             control port, so that `("ended", …)` waits until it is acknowledged, for `deadlines.results` at
             most; `linger`, seconds for which it then waits for two more scrapes of `/metrics`; `state_dir`,
-            a directory for the checkpoint from which a restarted master of the same run goes on; `setup` and
-            `teardown`, whether the scenario has something to do once, before the start and after the load.
+            a directory for the checkpoint from which a restarted master of the same run goes on; `hooks`,
+            whether the scenario has something to do once, before the start and after the load; `None`,
+            nothing.
         Raises: `ValueError` for a plan, token or address that cannot be read; `OSError` for a port that
             cannot be bound.
         """

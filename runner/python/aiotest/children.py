@@ -114,8 +114,7 @@ async def _prepared(
         keep_result=True,
         linger=LINGER if in_pod else None,
         state_dir=flags.state_dir,
-        setup=events.run_setup.has_handlers,
-        teardown=events.run_teardown.has_handlers,
+        hooks=(events.run_setup.has_handlers, events.run_teardown.has_handlers),
     )
     facade.attach(native)
     return native, facade

@@ -190,8 +190,7 @@ def _bound(
             shape=collected.shape is not None,
             buckets=[float(bound) for bound in given.buckets],
             keep_result=True,
-            setup=events.run_setup.has_handlers,
-            teardown=events.run_teardown.has_handlers,
+            hooks=(events.run_setup.has_handlers, events.run_teardown.has_handlers),
         )
     except OSError as error:
         others = "--prometheus-port, --master-bind-host and --master-bind-port choose another address"

@@ -23,7 +23,7 @@ impl Master {
     #[new]
     #[pyo3(signature = (
         plan, *, token, control_address, metrics_address, classes, shape, buckets = None, keep_result = false,
-        linger = None, state_dir = None, setup = false, teardown = false,
+        linger = None, state_dir = None, hooks = None,
     ))]
     #[expect(clippy::too_many_arguments, reason = "keywords on Python's side")]
     fn new(
@@ -37,8 +37,7 @@ impl Master {
         keep_result: bool,
         linger: Option<f64>,
         state_dir: Option<PathBuf>,
-        setup: bool,
-        teardown: bool,
+        hooks: Option<(bool, bool)>,
     ) -> PyResult<Self> {
         let spec = run_spec(plan)?;
         match (shape, &spec.load) {
@@ -64,7 +63,7 @@ impl Master {
             keep_result,
             linger,
             state_dir,
-            hooks: Hooks { setup, teardown },
+            hooks: hooks.map(|(setup, teardown)| Hooks { setup, teardown }).unwrap_or_default(),
         };
         match master::Master::start(spec, class_specs(classes), options) {
             Ok(inner) => Ok(Self { inner }),

@@ -262,6 +262,7 @@ impl Default for Timeouts {
 /// One call, ready to be sent. `Host`, `Content-Length` (where there is a body or the method wants one) and the
 /// session's cookies are added by the reactor unless `headers` has them.
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own; no two make one state")]
 pub struct Request {
     /// Whose connections and cookies.
     pub session: SessionId,

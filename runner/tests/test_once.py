@@ -90,6 +90,11 @@ def server() -> Iterator[OneServer]:
         yield started
 
 
+def of_hooks(reasons: list[str]) -> list[str]:
+    """Those that are about the hooks: a runner on a busy machine is marked for that, too."""
+    return [reason for reason in reasons if "setup" in reason or "teardown" in reason]
+
+
 def is_between(server: OneServer) -> bool:
     """Whether all load came after the setup and before the teardown."""
     load = server.stamps["/ok"]
@@ -116,7 +121,7 @@ def test_over_two_runners_both_are_carried_out_once_by_the_master_and_are_in_no_
     assert is_between(server)
     assert [row["name"] for row in report["requests"]] == ["/ok"]
     assert report["total"]["sent"] == server.counts["/ok"] > 20
-    assert (report["verdict"]["result"], report["verdict"]["reasons"]) == ("Passed", [])
+    assert (report["verdict"]["result"], of_hooks(report["verdict"]["reasons"])) == ("Passed", [])
 
 
 def test_in_one_process_they_are_carried_out_once_and_are_in_no_figure(
@@ -167,7 +172,7 @@ def test_a_teardown_that_fails_is_said_and_the_others_are_carried_out(
         verdict = result(control)["verdict"]
         ask("POST", control, "/v1/result/acknowledged")
         assert master.end() == 0, master.output
-    (reason,) = verdict["reasons"]
+    (reason,) = of_hooks(verdict["reasons"])
     assert re.fullmatch(r"the teardown of the run failed: KeyError: 'tenant' \(aiotestfile.py:\d+\)", reason)
     assert server.counts["/teardown"] == 1
     assert "a handler of `run_teardown` raised" in master.output
@@ -190,7 +195,7 @@ def test_a_master_that_is_killed_after_the_setup_does_not_set_up_again(
         assert master.end() == 0, master.command.output
     assert (server.counts["/setup"], server.counts["/teardown"]) == (1, 1)
     assert is_between(server)
-    assert report["verdict"]["reasons"] == []
+    assert of_hooks(report["verdict"]["reasons"]) == []
     assert report["total"]["sent"] == server.counts["/ok"]
 
 
@@ -215,7 +220,7 @@ def test_a_setup_that_its_master_did_not_live_to_end_is_carried_out_again_and_sa
     again = (
         "the setup of the run had begun and not ended when the master was killed, and was carried out again"
     )
-    assert reasons == [again]
+    assert of_hooks(reasons) == [again]
     assert (server.counts["/held"], server.counts["/teardown"]) == (2, 1)
 
 

@@ -35,6 +35,7 @@ CONTENTS = (
     ),
     ("Anything else", (("measuring", "measure"), ("measuring", "record"))),
     ("Together", (("rendezvous", "rendezvous"),)),
+    ("Data sets", (("data_sets", "data"), ("data_sets", "DataSet"), ("data_sets", "DataExhausted"))),
     ("Events", (("events", "EventHook"),)),
     ("Time", (("", "intended_start"),)),
 )

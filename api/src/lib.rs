@@ -18,6 +18,8 @@ pub mod check;
 #[cfg(feature = "crd")]
 pub mod conditions;
 #[cfg(feature = "crd")]
+pub mod data;
+#[cfg(feature = "crd")]
 pub mod load;
 #[cfg(feature = "crd")]
 pub mod load_test;

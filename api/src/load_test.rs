@@ -7,6 +7,7 @@
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
+use crate::data::DataSet;
 use crate::duration::Duration;
 use crate::load::{DesiredState, Load};
 use crate::status::LoadTestStatus;
@@ -83,7 +84,11 @@ use crate::threshold::Threshold;
     )
     .message(
         "deadlines.run must be at least the durations of load.arrivals.stages together, or it would cut the run"
+    ),
+    validation = Rule::new(
+        "!has(self.data) || self.data.all(one, self.data.exists_one(other, other.name == one.name))"
     )
+        .message("data must have no two sets of one name")
 )]
 #[serde(rename_all = "camelCase")]
 pub struct LoadTestSpec {
@@ -98,6 +103,13 @@ pub struct LoadTestSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 2048), regex(pattern = r"^[!-~]+$"))]
     pub host: Option<String>,
+    /// Rows that the aiotestfile hands out among its users, by name; at most 16 sets.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = 16),
+        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"])
+    )]
+    pub data: Vec<DataSet>,
     /// How much load, and for how long: exactly one of `constant`, `stages` and `shape`.
     pub load: Load,
     /// Whether the load is to be on. `Paused`: no user lives, and the time of the load stands still until it is `Running`

@@ -145,6 +145,13 @@ fn a_start_and_a_run_have_time() {
     check(&shape(json!({ "startup": "1ms" })), &shape(json!({ "startup": "0h" })), "spec.deadlines", message);
 }
 
+fn data_sets_have_names_of_their_own() {
+    let set = |name: &str| json!({ "name": name, "configMap": { "name": "rows", "key": "a.csv" } });
+    let data = |names: [&str; 2]| with("/spec/data", json!(names.map(set)));
+    let message = "data must have no two sets of one name";
+    check(&data(["accounts", "terms"]), &data(["accounts", "accounts"]), "spec", message);
+}
+
 fn a_threshold_by_request_names_one() {
     let request = |request| with("/spec/thresholds", json!([{ "expr": "p95 < 1s", "request": request }]));
     let message = "at least one of method and name must be given";
@@ -175,6 +182,7 @@ fn every_rule_accepts_the_good_and_refuses_the_bad() {
     a_run_is_not_cut_by_its_own_deadline();
     nothing_lasts_for_more_than_a_year();
     a_start_and_a_run_have_time();
+    data_sets_have_names_of_their_own();
     a_threshold_by_request_names_one();
     let mut all = BTreeSet::new();
     messages(&serde_json::to_value(aiotest_api::crd()).unwrap(), &mut all);

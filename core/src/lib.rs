@@ -4,6 +4,7 @@
 //! out, so every run can be replayed exactly. Start at [`master::Master`] and [`runner::Runner`].
 
 pub mod arrivals;
+pub mod data;
 pub mod health;
 pub mod histogram;
 pub mod master;

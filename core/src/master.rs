@@ -8,6 +8,7 @@ mod adoption;
 mod arrivals;
 mod checkpoint;
 mod course;
+mod data;
 mod gap;
 mod hooks;
 mod intake;
@@ -34,6 +35,7 @@ use crate::run::{ClassSpec, Deadlines, InvalidRun, RunSpec};
 use crate::stats::Statistics;
 use crate::tick::Tick;
 pub use checkpoint::{Checkpoint, Decisions, Unusable};
+use data::Stock;
 use gap::Gaps;
 pub use hooks::Hooks;
 use hooks::Once;
@@ -153,6 +155,8 @@ pub struct Master {
     merged: BTreeMap<Tick, Statistics>,
     live: Live,
     gaps: Gaps,
+    /// The rows of data sets.
+    stock: Stock,
     target: u32,
     peak: u32,
     runners: BTreeMap<String, RunnerPeaks>,
@@ -163,6 +167,7 @@ impl Master {
     /// A master that has just started. `epoch` names this life of the run.
     pub fn new(spec: RunSpec, classes: Vec<ClassSpec>, epoch: u64) -> Result<Self, InvalidRun> {
         spec.check(&classes)?;
+        let stock = Stock::new(&spec.data);
         let (names, weights) = classes.into_iter().map(|class| (class.name, class.weight)).unzip();
         Ok(Self {
             spec,
@@ -192,6 +197,7 @@ impl Master {
             merged: BTreeMap::new(),
             live: Live::default(),
             gaps: Gaps::default(),
+            stock,
             target: 0,
             peak: 0,
             runners: BTreeMap::new(),
@@ -223,12 +229,13 @@ impl Master {
             self.note_peaks(&id);
         }
         self.handle_timeout(now);
+        let rows = self.serve_rows(now, report);
         if self.state == RunState::Ended
             && let Some(member) = self.members.get_mut(&id)
         {
             member.told = true;
         }
-        Ok(self.assignment(now, &id, send_full))
+        Ok(Assignment { rows, ..self.assignment(now, &id, send_full) })
     }
 
     /// Takes in that a process has ended, from whoever saw it. Poll for events and the timeout next.
@@ -253,6 +260,7 @@ impl Master {
         let new = known.is_none();
         member.departed = Some(Departed { proven: true, sent_total });
         self.departures += 1;
+        self.stock.departed(now, id, true);
         if new {
             self.left(now, id);
         }
@@ -419,6 +427,7 @@ impl Master {
             most_users: self.spec.load.most_users(),
             rendezvous: self.meetings(now),
             generation: self.generation.max(self.heard_generation),
+            rows: None,
         }
     }
 
@@ -437,6 +446,7 @@ impl Master {
                 member.departed = Some(Departed { proven: false, sent_total: None });
             }
             self.departures += 1;
+            self.stock.departed(now, &id, false);
             self.left(now, &id);
         }
     }

@@ -6,6 +6,7 @@
 
 mod operator;
 mod rendezvous;
+mod rows;
 
 use std::fmt;
 use std::time::Duration;
@@ -20,6 +21,7 @@ use crate::stats::Statistics;
 use crate::tick::{Tick, micros};
 pub use operator::{LiveSpec, RunnerDeparture, Termination};
 pub use rendezvous::{MAX_RENDEZVOUS, MAX_RENDEZVOUS_NAME, Meeting, Waiting, is_rendezvous_name};
+pub use rows::{RowsAnswer, RowsReport, SetAnswer, SetReport};
 
 /// The version of these messages.
 pub const VERSION: u32 = 1;
@@ -91,6 +93,10 @@ pub struct Report {
     /// for a master that was replaced and remembers nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub heard: Option<Box<Assignment>>,
+    /// The rows of data sets that it has and wants; `None` where the run has no data sets. Always as they are now, also
+    /// in a report that is sent again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rows: Option<Box<RowsReport>>,
 }
 
 /// Users of one class in one process.
@@ -180,6 +186,9 @@ pub struct Assignment {
     /// Of the specification in force; 0 as long as nobody has put one.
     #[serde(default)]
     pub generation: u64,
+    /// The rows of data sets that the process is offered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rows: Option<Box<RowsAnswer>>,
 }
 
 /// What a run is doing.
@@ -371,6 +380,16 @@ pub enum Refusal {
         /// The report's classes.
         theirs: String,
         /// The master's classes.
+        ours: String,
+    },
+    /// The process has read another file.
+    #[error("the runner's data set `{name}` {theirs}, the master's {ours}: give both the same file")]
+    Data {
+        /// Of the data set.
+        name: String,
+        /// What the process has, such as `has 200 rows (1f3a)`.
+        theirs: String,
+        /// What the master has.
         ours: String,
     },
     /// The name cannot be a runner's, or there are more processes than a run may have.

@@ -9,6 +9,7 @@ use aiotest_api::threshold::Threshold;
 use serde::{Deserialize, Serialize};
 
 use crate::arrivals::MAX_RATE;
+use crate::data::DataSpec;
 use crate::tick::{micros, micros_of};
 
 /// The most users of a run.
@@ -54,6 +55,9 @@ pub struct RunSpec {
     pub args: Vec<String>,
     /// Path of the scenario.
     pub aiotestfile: String,
+    /// What scenarios may ask for by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub data: Vec<DataSpec>,
 }
 
 /// Names a run, in labels and in the report.

@@ -10,12 +10,14 @@ mod arrivals;
 mod clock;
 mod outbox;
 mod rendezvous;
+mod rows;
 mod users;
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::arrivals::Arrival;
+use crate::data::RowSet;
 use crate::message::{
     Assignment, ClassUsers, Health, Meeting, ProcessId, ProcessState, Refusal, Report, RunState, Stop,
     VERSION,
@@ -26,6 +28,8 @@ use crate::tick::Tick;
 use clock::MasterClock;
 use outbox::Outbox;
 use rendezvous::Places;
+use rows::Rows;
+pub use rows::RowsTold;
 use users::Users;
 
 /// Between reports while the load is on.
@@ -95,6 +99,23 @@ pub enum Action {
         /// From now.
         deadline: Duration,
     },
+    /// These rows of a data set are the users' from now on.
+    Rows {
+        /// The data set's place in the run's.
+        set: usize,
+        /// Which rows.
+        rows: RowSet,
+    },
+    /// Give back the rows of a data set that no user has.
+    Recall {
+        /// The data set's place in the run's.
+        set: usize,
+    },
+    /// Every row of a data set is used: users that wait for one need wait no longer.
+    Exhausted {
+        /// The data set's place in the run's.
+        set: usize,
+    },
     /// Refuse calls and cancel every user at once: nobody answers for this load. Users may be started again later.
     StopNow,
     /// End the process.
@@ -127,6 +148,7 @@ pub struct Runner {
     /// By the master's clock: iterations before it have been looked at.
     begun_until: Option<Tick>,
     places: Places,
+    rows: Rows,
     assignment: Option<Assignment>,
     actions: VecDeque<Action>,
     /// Until then the load may go on without another word from the master.
@@ -189,6 +211,7 @@ impl Runner {
             users,
             begun_until: None,
             places: Places::default(),
+            rows: Rows::default(),
             assignment: None,
             actions: VecDeque::new(),
             lease_until: None,
@@ -245,10 +268,16 @@ impl Runner {
             self.end(0);
             return;
         }
-        self.assignment = Some(assignment);
         if self.phase == Phase::Stopped && received_at < lease {
             self.phase = Phase::Running;
         }
+        // Later than that, the rows may be another process' by now.
+        if let Some(rows) =
+            assignment.rows.as_ref().filter(|_| self.phase == Phase::Running && received_at < lease)
+        {
+            self.rows.take(rows, &mut self.actions);
+        }
+        self.assignment = Some(assignment);
         self.handle_timeout(received_at);
     }
 
@@ -338,8 +367,9 @@ impl Runner {
         self.sent_at = Some(now);
         self.last_report = Some(now);
         self.next_report = now + self.interval(now);
+        let rows = self.rows.report(now, self.phase == Phase::Running);
         if let Some(report) = self.outbox.unacknowledged() {
-            return Some(Report { heard: self.heard(now), ..report.clone() });
+            return Some(Report { heard: self.heard(now), rows, ..report.clone() });
         }
         let health = std::mem::take(&mut self.health);
         self.left_told |= self.state() == ProcessState::Left;
@@ -359,7 +389,7 @@ impl Runner {
             ..Report::default()
         };
         let report = self.outbox.close(report);
-        Some(Report { heard: self.heard(now), ..report })
+        Some(Report { heard: self.heard(now), rows, ..report })
     }
 
     /// For a master that remembers nothing. A part of the load that is not obeyed may be somebody else's by now.
@@ -490,6 +520,7 @@ impl Runner {
             self.stopped_at = self.clock.master(now);
             self.users.forget_orders(&mut self.actions);
             self.actions.push_back(Action::StopNow);
+            self.rows.recall(&mut self.actions);
         }
     }
 
@@ -545,6 +576,7 @@ impl Runner {
         self.phase = Phase::Draining { leaving };
         self.users.forget_orders(&mut self.actions);
         self.actions.push_back(Action::Drain { deadline });
+        self.rows.recall(&mut self.actions);
     }
 
     fn end(&mut self, exit_code: u8) {

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use aiotest_core::master::{Checkpoint, Hooks, Master};
 use aiotest_core::message::{
-    Assignment, ClassUsers, Departure, Health, LiveSpec, ProcessId, ProcessState, Report, RunnerDeparture,
-    VERSION, Waiting, Window,
+    Assignment, ClassUsers, Departure, Health, LiveSpec, ProcessId, ProcessState, Report, RowsReport,
+    RunnerDeparture, SetReport, VERSION, Waiting, Window,
 };
 use aiotest_core::run::{ClassSpec, RunSpec};
 use aiotest_core::runner::Runner;
@@ -103,6 +103,10 @@ fn plan() -> Value {
         "runners": 2, "processes_per_runner": 2, "aiotestfile": "aiotestfile.py", "dead_man": 15_000_000,
         "thresholds": [{"expr": "p95 < 300ms"}], "host": "http://h/", "args": ["--tenant=blue"],
         "deadlines": {"startup": 10_000_000, "run": 60_000_000, "stop": 3_000_000, "results": 1_000_000},
+        "data": [
+            {"name": "accounts", "policy": "Unique", "at_end": "Stop", "file": "a.csv", "rows": 100, "hash": "1f"},
+            {"name": "terms", "policy": "Sharded", "at_end": "Loop", "file": "b.csv", "rows": 30, "hash": "2f"},
+        ],
     })
 }
 
@@ -169,8 +173,23 @@ fn report(from: ProcessId, sequence: u64) -> Report {
         windows: vec![Window { since: at(1000), statistics }],
         sent_total: 1,
         health: Health::default(),
+        rows: Some(Box::new(rows(sequence))),
         ..Report::default()
     }
+}
+
+fn rows(turn: u64) -> RowsReport {
+    let set = |name: &str, rows, hash: &str| SetReport {
+        name: name.to_owned(),
+        rows,
+        hash: hash.to_owned(),
+        pass: 1,
+        held: (3..9).collect(),
+        waiting: 2,
+        unused: 1,
+        reserve: 16,
+    };
+    RowsReport { turn, heard: turn - 1, sets: vec![set("accounts", 100, "1f"), set("terms", 30, "2f")] }
 }
 
 /// A master with all its processes, under load.
@@ -293,7 +312,10 @@ fn no_answer_of_this_run_does(plan: &Value) {
     let good = serde_json::to_value(master.handle_report(at(3100), &report(id(0, 0), 2)).unwrap()).unwrap();
     hold(&good, |message| {
         if let Ok(assignment) = serde_json::from_value::<Assignment>(message) {
-            let mut runner = Runner::new(id(0, 0), vec!["TestShop".into()], Duration::from_secs(15), at(0));
+            let spec = spec(plan);
+            let runner = Runner::new(id(0, 0), vec!["TestShop".into()], Duration::from_secs(15), at(0));
+            let mut runner = runner.with_data(&spec.data);
+            let _ = (runner.poll_report(at(3000)), runner.poll_report(at(6000)));
             runner.handle_assignment(at(3000), at(3100), assignment);
             for _ in 0..20 {
                 let _ = runner.poll_report(at(3200));

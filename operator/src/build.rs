@@ -19,6 +19,7 @@ use k8s_openapi::api::core::v1::{ConfigMap, Secret, Service, ServicePort, Servic
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 pub(crate) use meta::{COMPONENT, LOAD_TEST, MANAGED_BY, Names, RUN, owner_uid};
+pub(crate) use pod::Copies;
 pub(crate) use report::{read_report, report_map};
 
 use crate::settings::Settings;
@@ -32,6 +33,8 @@ pub(crate) const METRICS_PORT: u16 = 5558;
 const SOURCE_FOLDER: &str = "/etc/aiotest/source";
 /// The key of an inline file.
 const INLINE_KEY: &str = "aiotestfile.py";
+/// Where the file of each data set lies in every pod, in a folder of the set's name.
+const DATA_FOLDER: &str = "/etc/aiotest/data";
 
 /// The files of a run, as its pods will see them.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -40,6 +43,8 @@ pub(crate) struct Source {
     pub(crate) data: BTreeMap<String, String>,
     /// Other contents by file name.
     pub(crate) binary_data: BTreeMap<String, ByteString>,
+    /// The one file of each data set, in the order of the LoadTest's.
+    pub(crate) sets: Vec<Source>,
 }
 
 impl Source {
@@ -53,12 +58,21 @@ impl Source {
         self.data.contains_key(key) || self.binary_data.contains_key(key)
     }
 
+    /// This one of its files.
+    pub(crate) fn only(mut self, key: &str) -> Self {
+        self.data.retain(|name, _| name == key);
+        self.binary_data.retain(|name, _| name == key);
+        self
+    }
+
     /// Tells this source from every other.
     pub(crate) fn hash(&self) -> String {
+        let hashes: Vec<String> = self.sets.iter().map(Self::hash).collect();
         let texts = self.data.iter().flat_map(|(key, text)| [b"text", key.as_bytes(), text.as_bytes()]);
         let others =
             self.binary_data.iter().flat_map(|(key, bytes)| [&b"bytes"[..], key.as_bytes(), &bytes.0[..]]);
-        hash(texts.map(|part: &[u8]| part).chain(others))
+        let sets = hashes.iter().flat_map(|hash| [&b"set"[..], hash.as_bytes()]);
+        hash(texts.map(|part: &[u8]| part).chain(others).chain(sets))
     }
 }
 
@@ -85,10 +99,17 @@ impl Blueprint<'_> {
         }
     }
 
-    /// A copy of the source, which no later edit reaches.
-    pub(crate) fn snapshot(&self, source: &Source) -> ConfigMap {
+    /// Copies of the source and of each data set, which no later edit reaches.
+    pub(crate) fn snapshots(&self, source: &Source) -> Vec<ConfigMap> {
+        let hash = source.hash();
+        let sets = source.sets.iter().enumerate();
+        let sets = sets.map(|(index, set)| self.copy(self.names.data(&hash, index), set));
+        sets.chain([self.copy(self.names.snapshot(&hash), source)]).collect()
+    }
+
+    fn copy(&self, name: String, source: &Source) -> ConfigMap {
         ConfigMap {
-            metadata: self.meta(self.names.snapshot(&source.hash())),
+            metadata: self.meta(name),
             immutable: Some(true),
             data: Some(source.data.clone()).filter(|data| !data.is_empty()),
             binary_data: Some(source.binary_data.clone()).filter(|data| !data.is_empty()),
@@ -140,7 +161,7 @@ impl Blueprint<'_> {
         let file = &self.load_test.spec.aiotestfile;
         let key = file.config_map.as_ref().map_or(INLINE_KEY, |map| &map.key);
         let processes = self.settings.runner_cpu.processes();
-        plan::run_spec(self.load_test, run, processes, format!("{SOURCE_FOLDER}/{key}"))
+        plan::run_spec(self.load_test, run, processes, format!("{SOURCE_FOLDER}/{key}"), DATA_FOLDER)
     }
 }
 
@@ -153,7 +174,10 @@ pub(crate) fn spec_hash(load_test: &LoadTest) -> String {
         Some(Form::Arrivals(_)) => "arrivals",
         Some(Form::Shape(_)) | None => "shape",
     };
-    let own = serde_json::json!([spec.aiotestfile, spec.host, form, spec.args]).to_string();
+    let mut own = serde_json::json!([spec.aiotestfile, spec.host, form, spec.args]).to_string();
+    if !spec.data.is_empty() {
+        own += &serde_json::json!(spec.data).to_string();
+    }
     hash([own.as_bytes()])
 }
 

@@ -2,10 +2,12 @@
 //!
 //! Only reads. Start at [`Reader::gather`].
 
+use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::time::Duration;
 
 use aiotest_api::LoadTest;
+use aiotest_api::data::DataSet;
 use aiotest_core::message::RunState;
 use aiotest_wire::client::MasterClient;
 use k8s_openapi::NamespaceResourceScope;
@@ -17,7 +19,7 @@ use kube::{Api, Client, Config, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 
 use crate::build::{
-    COMPONENT, CONTROL_PORT, LOAD_TEST, MANAGED_BY, Names, RUN, Source, owner_uid, read_report,
+    COMPONENT, CONTROL_PORT, Copies, LOAD_TEST, MANAGED_BY, Names, RUN, Source, owner_uid, read_report,
 };
 use crate::metrics::Metrics;
 use crate::pods;
@@ -116,20 +118,22 @@ impl Reader {
         let names = Names::of(&load_test, run.as_ref().map_or(1, |run| run.number));
         let mut conflicts = Vec::new();
         let hash = run.as_ref().and_then(|run| run.script_hash.clone());
-        let snapshot = match &hash {
-            Some(hash) => self.child::<ConfigMap>(&names, &names.snapshot(hash), &mut conflicts).await?,
-            None => None,
-        };
+        let wanted = hash.as_ref().map(|hash| Copies::of(&load_test, &names, hash));
+        let mut copies = BTreeSet::new();
+        for name in wanted.iter().flat_map(Copies::names) {
+            if self.child::<ConfigMap>(&names, name, &mut conflicts).await?.is_some() {
+                copies.insert(name.clone());
+            }
+        }
+        let has_snapshot = wanted.is_some_and(|wanted| wanted.names().all(|name| copies.contains(name)));
         let plan = self.child::<ConfigMap>(&names, &names.plan(), &mut conflicts).await?;
         let service = self.child::<Service>(&names, &names.master(), &mut conflicts).await?;
         let master = self.child::<Job>(&names, &names.master(), &mut conflicts).await?;
         let runners = self.child::<Job>(&names, &names.runner(), &mut conflicts).await?;
         let report = self.child::<ConfigMap>(&names, &names.report(), &mut conflicts).await?;
-        let source = match snapshot {
-            // The run reads its copy: what the source says now is of no interest.
-            Some(_) => Ok(Source::default()),
-            None => self.source(&load_test).await?,
-        };
+        // The run reads its copies: what the source says now is of no interest.
+        let source =
+            if has_snapshot { Ok(Source::default()) } else { self.source(&load_test, namespace).await? };
         let pods = self.pods(&names, [&master, &runners]).await?;
         let complaint = self.complaint(&names, [&runners, &master]).await?;
         let mut world = World {
@@ -137,7 +141,8 @@ impl Reader {
             load_test,
             names,
             source,
-            has_snapshot: snapshot.is_some(),
+            copies,
+            has_snapshot,
             has_plan: plan.is_some(),
             service,
             master,
@@ -181,21 +186,34 @@ impl Reader {
         }
     }
 
-    async fn source(&self, load_test: &LoadTest) -> Result<Result<Source, String>, Error> {
+    /// The aiotestfile with its neighbours, and the file of each data set; or what is missing, in a sentence.
+    async fn source(&self, load_test: &LoadTest, namespace: &str) -> Result<Result<Source, String>, Error> {
         let file = &load_test.spec.aiotestfile;
-        let Some(reference) = &file.config_map else {
-            return Ok(Ok(Source::inline(file.inline.as_deref().unwrap_or_default())));
+        let files = match &file.config_map {
+            Some(map) => self.files(namespace, &map.name, &map.key).await?,
+            None => Ok(Source::inline(file.inline.as_deref().unwrap_or_default())),
         };
-        let namespace = load_test.namespace().unwrap_or_default();
-        let Some(map) = self.get::<ConfigMap>(&namespace, &reference.name).await? else {
-            return Ok(Err(format!("there is no ConfigMap `{}` in namespace `{namespace}`", reference.name)));
+        let mut source = match files {
+            Ok(files) => files,
+            Err(missing) => return Ok(Err(missing)),
         };
-        let source =
-            Source { data: map.data.unwrap_or_default(), binary_data: map.binary_data.unwrap_or_default() };
-        if source.has(&reference.key) {
-            return Ok(Ok(source));
+        for DataSet { name, config_map, .. } in &load_test.spec.data {
+            match self.files(namespace, &config_map.name, &config_map.key).await? {
+                Ok(files) => source.sets.push(files.only(&config_map.key)),
+                Err(missing) => return Ok(Err(format!("data set `{name}`: {missing}"))),
+            }
         }
-        Ok(Err(format!("ConfigMap `{}` has no key `{}`", reference.name, reference.key)))
+        Ok(Ok(source))
+    }
+
+    /// All files of a map that has this one among them.
+    async fn files(&self, namespace: &str, name: &str, key: &str) -> Result<Result<Source, String>, Error> {
+        let Some(map) = self.get::<ConfigMap>(namespace, name).await? else {
+            return Ok(Err(format!("there is no ConfigMap `{name}` in namespace `{namespace}`")));
+        };
+        let (data, binary_data) = (map.data.unwrap_or_default(), map.binary_data.unwrap_or_default());
+        let files = Source { data, binary_data, ..Source::default() };
+        if files.has(key) { Ok(Ok(files)) } else { Ok(Err(format!("ConfigMap `{name}` has no key `{key}`"))) }
     }
 
     async fn pods(&self, names: &Names, jobs: [&Option<Job>; 2]) -> Result<Vec<Pod>, Error> {

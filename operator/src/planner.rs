@@ -10,7 +10,7 @@ use aiotest_wire::plan::live_spec;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret, Service};
 
-use crate::build::{Blueprint, report_map, spec_hash};
+use crate::build::{Blueprint, Copies, report_map, spec_hash};
 use crate::pods;
 use crate::settings::Settings;
 use crate::standing::Standing;
@@ -106,7 +106,10 @@ fn begin(world: &World, blueprint: &Blueprint<'_>, key: &Key, hash: &str) -> Opt
     if !world.has_snapshot {
         // Where the source was edited since it was looked at, the status follows first.
         let source = world.source.as_ref().ok().filter(|source| source.hash() == hash)?;
-        return Some(Write::ConfigMap(Box::new(blueprint.snapshot(source))));
+        let is_missing =
+            |copy: &ConfigMap| copy.metadata.name.iter().all(|name| !world.copies.contains(name));
+        let missing = blueprint.snapshots(source).into_iter().find(is_missing)?;
+        return Some(Write::ConfigMap(Box::new(missing)));
     }
     if !world.has_plan {
         return Some(Write::ConfigMap(Box::new(blueprint.plan())));
@@ -117,16 +120,18 @@ fn begin(world: &World, blueprint: &Blueprint<'_>, key: &Key, hash: &str) -> Opt
     if world.service.is_none() {
         return Some(Write::Service(Box::new(blueprint.service())));
     }
-    let (snapshot, token) = (blueprint.names.snapshot(hash), blueprint.names.token(key));
-    Some(Write::Job(Box::new(blueprint.master_job(&snapshot, &token))))
+    let copies = Copies::of(&world.load_test, blueprint.names, hash);
+    let token = blueprint.names.token(key);
+    Some(Write::Job(Box::new(blueprint.master_job(&copies, &token))))
 }
 
 /// What a run needs once its master has checked the script.
 fn carry_on(world: &World, blueprint: &Blueprint<'_>, key: &Key, hash: &str) -> Option<Write> {
     let Answer::Going(status) = &world.answer else { return None };
     let Some(runners) = &world.runners else {
-        let (snapshot, token) = (blueprint.names.snapshot(hash), blueprint.names.token(key));
-        let job = blueprint.runner_job(&snapshot, &token);
+        let copies = Copies::read_by(world.master.as_ref()?, blueprint.names, hash);
+        let token = blueprint.names.token(key);
+        let job = blueprint.runner_job(&copies, &token);
         return (status.state == RunState::Waiting).then(|| Write::Job(Box::new(job)));
     };
     let same_run = world.run()?.spec_hash.as_deref() == Some(&spec_hash(&world.load_test));

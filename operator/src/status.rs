@@ -178,7 +178,7 @@ fn was_checked(world: &World) -> bool {
 fn checked(world: &World) -> String {
     let started_with = world.run().and_then(|run| run.spec_hash.as_deref());
     if started_with.is_some_and(|hash| hash != spec_hash(&world.load_test)) {
-        return "the spec and the aiotestfile were checked; aiotestfile, host, args or the form of the load were \
+        return "the spec and the aiotestfile were checked; aiotestfile, data, host, args or the form of the load were \
                 edited since: this run goes on with what it began with"
             .to_owned();
     }

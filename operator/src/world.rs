@@ -25,6 +25,9 @@ pub(crate) struct World {
     pub(crate) names: Names,
     /// What the LoadTest names now; the run itself reads its snapshot.
     pub(crate) source: Result<Source, String>,
+    /// Copies of the source and of data sets that are there, by name.
+    pub(crate) copies: BTreeSet<String>,
+    /// All of them are.
     pub(crate) has_snapshot: bool,
     pub(crate) has_plan: bool,
     pub(crate) service: Option<Service>,

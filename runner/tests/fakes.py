@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 
@@ -101,6 +101,9 @@ class FakeNative:
     def users(self, class_index: int, live: int, dead: int) -> None:
         self.live[class_index], self.dead[class_index] = live, dead
         self._tell("users", class_index, live, dead)
+
+    def rows(self, set_index: int, waiting: int, unused: int, taken: int, given_back: Sequence[int]) -> None:
+        self._tell("rows", set_index, waiting, unused, taken, list(given_back))
 
     def user_error(self, text: str) -> None:
         self._tell("user_error", text)

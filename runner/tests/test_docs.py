@@ -49,6 +49,22 @@ def of_kind(*kinds: str) -> list[Block]:
     return [block for block in BLOCKS if block.kind in kinds]
 
 
+def write_data(page: Path, folder: Path) -> dict[str, Path]:
+    """Writes the data files of a page; the data sets of their names."""
+    found = {}
+    for block in BLOCKS:
+        if block.page == page and (name := data_file(block)):
+            (folder / name).write_text(block.code)
+            found[name.partition(".")[0]] = folder / name
+    return found
+
+
+def data_file(block: Block) -> str | None:
+    """The name of the data file that a block is."""
+    form = re.fullmatch(r"(csv|jsonl) ([a-z]+\.\1)", block.kind)
+    return form[2] if form else None
+
+
 def is_aiotestfile(code: str) -> bool:
     """Whether it defines users or a shape."""
     classes = [node for node in ast.parse(code).body if isinstance(node, ast.ClassDef)]
@@ -68,7 +84,9 @@ def test_a_snippet_runs(block: Block, target: Target, tmp_path: Path) -> None:
     if not is_aiotestfile(block.code):
         subprocess.run([sys.executable, file], cwd=tmp_path, check=True, timeout=60)
         return
-    code, output = run("check", file, "--host", target.url, cwd=tmp_path)
+    sets = write_data(block.page, tmp_path)
+    wanted = [f"--data-set={name}={sets[name]}" for name in re.findall(r'\bdata\("(\w+)"\)', block.code)]
+    code, output = run("check", file, "--host", target.url, *wanted, cwd=tmp_path)
     # A call that is meant to time out is shown as failed.
     meant_to_fail = block.code.count("except TimeoutError")
     assert code == (1 if meant_to_fail else 0), output
@@ -85,6 +103,7 @@ def test_a_snippet_that_is_not_run_is_python(block: Block) -> None:
 def test_a_manifest_is_accepted(block: Block, tmp_path: Path) -> None:
     (tmp_path / "loadtest.yaml").write_text(block.code)
     (tmp_path / "aiotestfile.py").write_text("from aiotest import User")
+    write_data(block.page, tmp_path)
     code, output = run("run", tmp_path, cwd=tmp_path)
     # The manifest is right, and so its users are read; there are none.
     assert code == NOT_RUN, output
@@ -111,4 +130,4 @@ def test_the_page_of_the_api_is_what_the_docstrings_say() -> None:
 
 def test_no_block_is_of_an_unknown_kind() -> None:
     known = _NEVER_RUN | {"python", "yaml", "console", "sh"}
-    assert [str(block) for block in BLOCKS if block.kind not in known] == []
+    assert [str(block) for block in BLOCKS if block.kind not in known and data_file(block) is None] == []

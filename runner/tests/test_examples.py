@@ -111,6 +111,18 @@ def test_login_and_chain_logs_every_user_in_once(target: Target, tmp_path: Path)
 
 
 @pytest.mark.timeout(120)
+def test_unique_accounts_logs_every_user_in_with_an_account_of_its_own(
+    target: Target, tmp_path: Path
+) -> None:
+    run = run_example("unique-accounts", target, tmp_path)
+    assert run.row("/login")["sent"] == run.counts["paths"]["/login"] == 20
+    assert run.report["users"]["peak"] == 20
+    assert run.row("own page")["requests"] > 20
+    reasons = run.report["verdict"]["reasons"]
+    assert not any("had to wait for a row" in reason for reason in reasons), "there are as many accounts"
+
+
+@pytest.mark.timeout(120)
 def test_weights_gives_three_readers_to_every_buyer(target: Target, tmp_path: Path) -> None:
     run = run_example("weights", target, tmp_path)
     assert (run.counts["paths"]["/"], run.counts["paths"]["/login"]) == (15, 5)

@@ -167,6 +167,7 @@ HELD_BY = {
     "-V/--version": "test_the_weights_the_version_and_the_help_are_printed",
     "--processes": "test_the_old_command_spreads_its_users_over_processes",
     "--token-file": "test_a_master_and_two_workers_on_one_line_each",
+    "--data-set": "test_the_old_command_takes_data_sets",
 }
 """What each option brings about is shown by that test."""
 

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use aiotest_api::LoadTest;
+use aiotest_api::data as api;
 use aiotest_api::load::{DesiredState, Form, Stage as Line};
+use aiotest_core::data::{AtEnd, DataSpec, Policy};
 use aiotest_core::message::LiveSpec;
 use aiotest_core::run::{
     ArrivalLine, Arrivals, Constant, Deadlines, Desired, Load, RunIdentity, RunSpec, Stage,
@@ -12,12 +14,14 @@ use aiotest_core::run::{
 /// How long a runner goes on without having heard from its master.
 const DEAD_MAN: Duration = Duration::from_secs(15);
 
-/// The plan of a checked LoadTest's run, whose aiotestfile every process finds at the path `aiotestfile`.
+/// The plan of a checked LoadTest's run, whose aiotestfile every process finds at the path `aiotestfile`, and the file
+/// of each data set at `DATA_FOLDER/NAME/KEY`.
 pub fn run_spec(
     load_test: &LoadTest,
     run: RunIdentity,
     processes_per_runner: u32,
     aiotestfile: String,
+    data_folder: &str,
 ) -> RunSpec {
     let spec = &load_test.spec;
     RunSpec {
@@ -33,6 +37,7 @@ pub fn run_spec(
         host: spec.host.clone(),
         args: spec.args.clone(),
         aiotestfile,
+        data: spec.data.iter().map(|set| data_set(set, data_folder)).collect(),
     }
 }
 
@@ -46,6 +51,23 @@ pub fn live_spec(load_test: &LoadTest) -> LiveSpec {
         runners: load_test.spec.runners,
         thresholds: load_test.spec.thresholds.clone(),
         deadlines: deadlines(load_test),
+    }
+}
+
+fn data_set(set: &api::DataSet, folder: &str) -> DataSpec {
+    DataSpec {
+        name: set.name.clone(),
+        policy: match set.policy {
+            api::Policy::Unique => Policy::Unique,
+            api::Policy::Shared => Policy::Shared,
+            api::Policy::Sharded => Policy::Sharded,
+        },
+        at_end: match set.at_end {
+            api::AtEnd::Loop => AtEnd::Loop,
+            api::AtEnd::Stop => AtEnd::Stop,
+        },
+        file: format!("{folder}/{}/{}", set.name, set.config_map.key),
+        ..DataSpec::default()
     }
 }
 
@@ -114,7 +136,7 @@ mod tests {
             number: 1,
             ..RunIdentity::default()
         };
-        run_spec(&check(&manifest).unwrap(), run, 1, "/run/aiotestfile.py".to_owned())
+        run_spec(&check(&manifest).unwrap(), run, 1, "/run/aiotestfile.py".to_owned(), "/run/data")
     }
 
     #[test]
@@ -159,6 +181,23 @@ mod tests {
         let spec = planned(&json!({"aiotestfile": {"inline": "x"}, "load": load}));
         let lines = vec![ArrivalLine { duration: Duration::from_secs(5), target: 30 }];
         assert_eq!(spec.load, Load::Arrivals(Arrivals { per: Duration::from_secs(60), max_users: 7, lines }));
+    }
+
+    #[test]
+    fn data_sets_are_planned_with_the_place_of_their_files() {
+        let key = json!({"name": "rows", "key": "a.csv"});
+        let spec = planned(&json!({
+            "aiotestfile": {"inline": "x"}, "load": {"shape": {}},
+            "data": [{"name": "accounts", "configMap": key},
+                     {"name": "terms", "policy": "Sharded", "atEnd": "Stop", "configMap": key}],
+        }));
+        let [accounts, terms] = &spec.data[..] else { panic!("{:?}", spec.data) };
+        assert_eq!((accounts.policy, accounts.at_end), (Policy::Unique, AtEnd::Loop));
+        assert_eq!((terms.policy, terms.at_end), (Policy::Sharded, AtEnd::Stop));
+        assert_eq!(
+            (accounts.file.as_str(), terms.file.as_str()),
+            ("/run/data/accounts/a.csv", "/run/data/terms/a.csv")
+        );
     }
 
     #[test]

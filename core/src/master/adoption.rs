@@ -45,6 +45,7 @@ impl Master {
         self.adopting = Some(self.patience);
         self.forgotten_at = Some(now);
         self.take_setup_for_done();
+        self.stock.forget(self.patience);
         self.events.push_back(MasterEvent::TestStart);
         if self.spec.load == Load::Shape {
             self.shape.begin(now);
@@ -64,6 +65,7 @@ impl Master {
         };
         self.layout.learn(&report.from, &heard.plan, &heard.share);
         self.rendezvous.learn(&heard.rendezvous);
+        heard.rows.iter().for_each(|rows| self.stock.learn(rows));
         self.heard_generation = self.heard_generation.max(heard.generation);
         self.target = heard.plan.ramps.iter().map(|ramp| ramp.to).fold(self.target, u32::max);
         self.start_complete = self.start_complete.or(heard.start_complete);

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::data::Stock;
 use super::gap::Gaps;
 use super::hooks::Once;
 use super::layout::Layout;
@@ -54,6 +55,8 @@ pub struct Checkpoint {
     completed: bool,
     members: Vec<Kept>,
     gaps: Gaps,
+    #[serde(default)]
+    stock: Stock,
     target: u32,
     peak: u32,
     runners: BTreeMap<String, RunnerPeaks>,
@@ -91,6 +94,7 @@ pub struct Decisions {
     pauses: Pauses,
     rendezvous: Rendezvous,
     once: Once,
+    rows: Vec<u32>,
 }
 
 /// Why a checkpoint cannot be gone on from.
@@ -152,6 +156,7 @@ impl Master {
             completed: self.completed,
             members: self.members.iter().filter(wanted).map(kept).collect(),
             gaps: self.gaps.clone(),
+            stock: self.stock.clone(),
             target: self.target,
             peak: self.peak,
             runners: self.runners.clone(),
@@ -176,6 +181,7 @@ impl Master {
             pauses: self.pauses.clone(),
             rendezvous: self.rendezvous.clone(),
             once: self.once.clone(),
+            rows: self.stock.decisions(),
         }
     }
 
@@ -235,6 +241,10 @@ impl Master {
         master.adopting = checkpoint.adopting.map(|_| master.patience);
         master.heard_generation = checkpoint.heard_generation;
         master.forgotten_at = checkpoint.forgotten_at;
+        let (stock, members) = (&mut master.stock, &master.members);
+        if !stock.take_over(checkpoint.stock, |id| members.contains_key(id)) {
+            return Err(Unusable::Broken);
+        }
         master.merge_all();
         master.go_on(now);
         Ok(master)

@@ -22,6 +22,7 @@ impl Master {
         if report.classes != self.classes {
             return Err(Refusal::Classes { theirs: short(&report.classes), ours: short(&self.classes) });
         }
+        self.stock.check(report.rows.as_deref())?;
         if self.members.contains_key(&report.from) {
             return Ok(());
         }

@@ -133,6 +133,7 @@ impl Master {
         }
         notes.extend(self.rendezvous.notes());
         notes.extend(self.hook_notes());
+        notes.extend(self.stock.notes());
         notes
     }
 

@@ -3,7 +3,8 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::message::{Meeting, StartComplete, StopReason, Waiting};
+use crate::data::DataSpec;
+use crate::message::{Meeting, RowsAnswer, SetAnswer, StartComplete, StopReason, Waiting};
 use crate::plan::{Plan, Ramp};
 use crate::share::{Share, ShareRow};
 use crate::stats::{Outcome, Sample};
@@ -322,6 +323,7 @@ prop_compose! {
             share: Share { rows: rows.into_iter().map(|(position, of, to)| ShareRow {
                 position, of, held: false, from: to.iter().rev().copied().collect(), to,
             }).collect() },
+            rows: None,
             marks: marks.into_iter().map(tick).collect(),
             start_complete: complete.map(|(at, users)| StartComplete { at: tick(at), users }),
             stop: stop.map(|(at, deadline)| Stop { at: tick(at), deadline: tick(deadline), reason: StopReason::Stopped }),
@@ -372,4 +374,56 @@ proptest! {
             prop_assert!(!starts || runner.state() == ProcessState::Running);
         }
     }
+}
+
+/// With all its users, in a run with a hundred accounts.
+fn with_rows() -> Runner {
+    let spec = DataSpec { name: "accounts".into(), rows: 100, ..DataSpec::default() };
+    running().with_data(&[spec])
+}
+
+fn offering(now: u64, acknowledged: u64, turn: u64, rows: &[u32]) -> Assignment {
+    let set = SetAnswer { offer: rows.iter().copied().collect(), ..SetAnswer::default() };
+    let rows = Some(Box::new(RowsAnswer { turn, sets: vec![set] }));
+    Assignment { rows, ..assignment(now, acknowledged) }
+}
+
+#[test]
+fn a_report_that_is_sent_again_says_which_rows_are_held_by_then() {
+    let mut runner = with_rows();
+    let first = runner.poll_report(at(9000)).unwrap();
+    runner.handle_assignment(at(9000), at(9010), offering(9010, 1, 1, &[7, 8]));
+    assert_eq!(actions(&mut runner), [Action::Rows { set: 0, rows: [7, 8].into_iter().collect() }]);
+    let again = runner.poll_report(at(11_000)).unwrap();
+    let rows = again.rows.unwrap();
+    assert_eq!((again.sequence, rows.turn, rows.heard), (first.sequence, 2, 1));
+    assert_eq!(rows.sets[0].held.len(), 2);
+}
+
+#[test]
+fn rows_are_given_back_at_the_dead_man_time_and_none_is_taken_after_it() {
+    let mut runner = with_rows();
+    runner.poll_report(at(9000)).unwrap();
+    runner.handle_assignment(at(9000), at(9010), offering(9010, 2, 1, &[7]));
+    runner.poll_report(at(10_100)).unwrap();
+    actions(&mut runner);
+    runner.handle_timeout(at(24_000));
+    assert_eq!(actions(&mut runner), [Action::StopNow, Action::Recall { set: 0 }]);
+    runner.handle_assignment(at(10_100), at(26_000), offering(10_110, 3, 2, &[8]));
+    assert_eq!(actions(&mut runner), []);
+    let rows = runner.poll_report(at(26_100)).unwrap().rows.unwrap();
+    assert_eq!((rows.turn, rows.heard, rows.sets[0].reserve), (3, 1, 0));
+    assert_eq!(rows.sets[0].held, [7].into_iter().collect(), "until whoever has it has ended");
+}
+
+#[test]
+fn a_user_that_waits_for_a_row_hastens_the_next_report() {
+    let mut runner = with_rows();
+    runner.poll_report(at(9000)).unwrap();
+    runner.handle_assignment(at(9000), at(9010), offering(9010, 2, 1, &[]));
+    assert!(runner.poll_report(at(9500)).is_none());
+    runner.handle_rows(0, RowsTold { waiting: 1, unused: 0, taken: 0 });
+    assert_eq!(runner.poll_report(at(9500)).unwrap().rows.unwrap().sets[0].waiting, 1);
+    runner.handle_assignment(at(9500), at(9510), offering(9510, 3, 2, &[]));
+    assert!(runner.poll_report(at(9990)).is_none(), "the master knows");
 }

@@ -41,7 +41,8 @@ impl World {
             self.check_calm(target, live)?;
             self.check_nobody_waits_in_vain(target, live)?;
         }
-        self.check_rounds()
+        self.check_rounds()?;
+        self.check_rows()
     }
 
     /// Nothing is ever held twice.
@@ -55,12 +56,22 @@ impl World {
         Ok(())
     }
 
+    /// On a good network nothing has happened for long that moves users; in the open model they always come and go.
+    pub(crate) fn is_calm(&self) -> bool {
+        let mut recent = self.targets.range(self.now.before(CALM)..).map(|(_, known)| *known);
+        let target = recent.next();
+        let old = self.targets.first_key_value().is_some_and(|(first, _)| CALM <= self.now.since(*first));
+        let settled = recent.all(|known| Some(known) == target);
+        self.scenario.faults.loss == 0.0
+            && self.is_closed_model()
+            && old
+            && settled
+            && CALM <= self.now.since(self.unrest)
+    }
+
     /// On a good network the plan is carried out to the user, evenly.
     fn check_calm(&self, target: u32, live: u32) -> Result<(), String> {
-        let calm = self.scenario.faults.loss == 0.0 && self.is_closed_model();
-        let settled = self.targets.range(self.now.before(CALM)..).all(|(_, known)| *known == target);
-        let young = self.targets.first_key_value().is_none_or(|(first, _)| self.now.since(*first) < CALM);
-        if !calm || young || !settled || self.now.since(self.unrest) < CALM {
+        if !self.is_calm() {
             return Ok(());
         }
         let parts = self
@@ -122,6 +133,7 @@ impl World {
             }
         }
         self.check_iterations(&report)?;
+        self.check_used()?;
         self.check_gaps(&report)
     }
 

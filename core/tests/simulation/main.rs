@@ -8,10 +8,13 @@ mod open_model;
 mod process;
 mod random;
 mod rendezvous;
+mod rows;
+mod scenario;
 mod stories;
 mod world;
 
-use world::{Faults, Sabotage, Scenario, World};
+use scenario::{Faults, Sabotage, Scenario};
+use world::World;
 
 /// Seeds of a usual run; one, or many more, if the environment says so.
 fn seeds(count: u64) -> impl Iterator<Item = u64> {
@@ -161,12 +164,16 @@ fn users_that_meet_go_on_together_whatever_happens() {
 
 #[track_caller]
 fn a_planted_bug_is_caught(sabotage: Sabotage, faults: Faults, said: &str) {
-    a_planted_bug_is_caught_in(Scenario::drawn, sabotage, faults, said);
+    is_caught(said, |seed| Scenario { sabotage: Some(sabotage), faults, ..Scenario::drawn(seed) });
 }
 
 #[track_caller]
 fn a_planted_bug_is_caught_in(of: fn(u64) -> Scenario, sabotage: Sabotage, faults: Faults, said: &str) {
-    let scenario = |seed| Scenario { sabotage: Some(sabotage), faults, ..of(seed) };
+    is_caught(said, |seed| Scenario { sabotage: Some(sabotage), faults, ..of(seed) });
+}
+
+#[track_caller]
+fn is_caught(said: &str, scenario: impl Fn(u64) -> Scenario) {
     let broken: Vec<String> =
         (0..6).filter_map(|seed| World::new(seed, scenario(seed)).run().err()).collect();
     assert!(broken.iter().any(|broken| broken.contains(said)), "{broken:?}");
@@ -209,7 +216,25 @@ fn a_death_that_is_not_stated_is_caught() {
 #[test]
 fn a_master_that_answers_before_it_remembers_is_caught() {
     let faults = Faults { crash: 0.1, death: 0.1, ..Faults::default() };
-    a_planted_bug_is_caught(Sabotage::HastyMaster, faults, "requests are lost, the report says");
+    a_planted_bug_is_caught(Sabotage::HastyMaster, faults, "and with another process");
+    is_caught("requests are lost, the report says", |seed| {
+        let mut scenario = Scenario { faults, ..Scenario::drawn(seed) };
+        scenario.sabotage = Some(Sabotage::HastyMaster);
+        // So that nothing else is broken before.
+        scenario.spec.data.clear();
+        scenario
+    });
+}
+
+#[test]
+fn a_row_that_is_given_back_while_its_user_has_it_is_caught() {
+    a_planted_bug_is_caught(Sabotage::EarlyRow, Faults::deaths(), "and with another process");
+}
+
+#[test]
+fn a_row_that_is_never_given_back_is_caught() {
+    let faults = Faults { death: 0.03, ..Faults::default() };
+    a_planted_bug_is_caught(Sabotage::LostRow, faults, "accounts, although nothing has happened for long");
 }
 
 #[test]

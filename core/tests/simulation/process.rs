@@ -3,13 +3,16 @@
 use std::time::Duration;
 
 use aiotest_core::arrivals::Arrival;
+use aiotest_core::data::DataSpec;
 use aiotest_core::message::{ProcessId, Report};
 use aiotest_core::runner::{Action, Measurement, Runner};
 use aiotest_core::stats::{Outcome, Sample, Statistics};
 use aiotest_core::tick::Tick;
 
+use crate::random::Random;
 use crate::rendezvous::Crowd;
-use crate::world::{Random, Sabotage};
+use crate::rows::Hands;
+use crate::scenario::Sabotage;
 
 /// A process and the truth about it.
 pub(crate) struct Process {
@@ -31,6 +34,8 @@ pub(crate) struct Process {
     /// Requests ever put on the wire: the deposit.
     pub(crate) sent: u64,
     statistics: Statistics,
+    /// The rows of data sets.
+    pub(crate) hands: Hands,
     /// Everything ever recorded.
     pub(crate) recorded: Statistics,
     pub(crate) alive: bool,
@@ -46,7 +51,7 @@ pub(crate) struct Process {
 impl Process {
     pub(crate) fn new(
         id: ProcessId,
-        classes: &[String],
+        (classes, data): (&[String], &[DataSpec]),
         now: Tick,
         dead_man: Duration,
         skew: u64,
@@ -55,7 +60,7 @@ impl Process {
     ) -> Self {
         let local = Tick::from_micros(now.as_micros() + skew);
         Self {
-            core: Runner::new(id.clone(), classes.to_vec(), dead_man, local),
+            core: Runner::new(id.clone(), classes.to_vec(), dead_man, local).with_data(data),
             id,
             skew,
             live: vec![0; classes.len()],
@@ -66,6 +71,7 @@ impl Process {
             open: 0,
             sent: 0,
             statistics: Statistics::default(),
+            hands: Hands::new(skew),
             recorded: Statistics::default(),
             alive: true,
             ended: None,
@@ -109,6 +115,9 @@ impl Process {
         while let Some(action) = self.core.poll_action() {
             self.carry_out(now, &action, random);
         }
+        if self.ended.is_none() {
+            self.hands.settle(self.live.iter().sum(), &mut self.core, self.sabotage);
+        }
         if self.awaiting.is_some() { None } else { self.core.poll_report(local) }
     }
 
@@ -132,12 +141,12 @@ impl Process {
     }
 
     fn carry_out(&mut self, now: Tick, action: &Action, random: &mut Random) {
-        match *action {
+        match action.clone() {
             Action::Allow { class, users } => {
                 self.allowed[class] = users;
                 self.retire(now, class, self.live[class].saturating_sub(users), random);
             }
-            Action::Begin { ref iterations, shed } => {
+            Action::Begin { iterations, shed } => {
                 iterations.iter().for_each(|iteration| self.begin(now, iteration, random));
                 self.count(0, shed);
             }
@@ -158,6 +167,9 @@ impl Process {
                 self.live[class] += if lazy { users - 1 } else { users + more };
             }
             Action::Retire { class, users } => {
+                if self.sabotage == Some(Sabotage::EarlyRow) {
+                    self.hands.give_back_early(users, &mut self.core);
+                }
                 self.retire(now, class, users, random);
             }
             Action::Drain { deadline } => {
@@ -176,6 +188,9 @@ impl Process {
                 self.live.fill(0);
             }
             Action::End { exit_code } => self.ended = Some(exit_code),
+            Action::Rows { set, rows } => self.hands.add(set, &rows),
+            Action::Recall { set } => self.hands.recall(set, &mut self.core),
+            Action::Exhausted { set } => self.hands.exhausted(set),
             Action::TestStart | Action::StartComplete { .. } => {}
         }
         self.end_users(now, random);

@@ -1,6 +1,7 @@
-//! Numbers that follow from a seed. Start at [`Random`].
+//! Chance that can be played again. Start at [`Random`].
 
 /// Numbers that follow from a seed (splitmix64).
+#[derive(Debug, Default)]
 pub(crate) struct Random(u64);
 
 impl Random {

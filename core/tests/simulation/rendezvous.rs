@@ -12,7 +12,8 @@ use aiotest_core::tick::Tick;
 
 use crate::process::Process;
 use crate::random::Random;
-use crate::world::{Scenario, World};
+use crate::scenario::Scenario;
+use crate::world::World;
 
 /// So long after the last one has come everybody goes on, where nothing is lost: a report, and the lead.
 const SOON: Duration = Duration::from_secs(4);

@@ -9,7 +9,8 @@ use aiotest_core::run::{ClassSpec, Constant, Desired, Load, Stage};
 use aiotest_core::wall::WallClock;
 
 use crate::process::Process;
-use crate::world::{Faults, Scenario, World, spec};
+use crate::scenario::{Faults, Scenario, spec};
+use crate::world::World;
 
 pub(crate) const fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
@@ -399,6 +400,7 @@ fn a_master_that_is_killed_around_the_end_hands_over_an_exact_report() {
 fn the_last_words_of_one_who_left_survive_a_master_that_dies_at_once() {
     let mut world = quickstart();
     world.play_from_start(seconds(8));
+    world.unrest = world.now;
     let local = world.processes[1].local(world.now);
     world.processes[1].core.hand_over(local);
     world.run_until(|world| world.processes[1].ended == Some(75)).unwrap();

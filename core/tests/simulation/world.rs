@@ -1,169 +1,19 @@
 //! The world: a clock, a queue of events, a network with faults.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::time::Duration;
 
 use aiotest_core::master::{Decisions, Master, MasterEvent, ShapeTick};
 use aiotest_core::message::{Assignment, Departure, LiveSpec, ProcessId, Refusal, Report, RunState};
 use aiotest_core::plan::Plan;
-use aiotest_core::run::{
-    ArrivalLine, Arrivals, ClassSpec, Constant, Deadlines, Desired, Load, RunIdentity, RunSpec, Stage,
-};
+use aiotest_core::run::{Constant, Desired, Load};
 use aiotest_core::tick::Tick;
 
 use crate::process::Process;
-pub(crate) use crate::random::Random;
+use crate::random::Random;
 use crate::rendezvous::Rounds;
-
-/// What goes wrong, as chances per message or per second.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Faults {
-    pub(crate) loss: f64,
-    pub(crate) doubling: f64,
-    pub(crate) long_delay: f64,
-    pub(crate) death: f64,
-    pub(crate) cut_off: f64,
-    /// A death that nobody sees.
-    pub(crate) unseen: f64,
-    /// The master's process is killed, and started again on its checkpoint.
-    pub(crate) crash: f64,
-    /// Its machine is lost too, and another master begins with nothing.
-    pub(crate) amnesia: f64,
-    /// Somebody edits the load.
-    pub(crate) edit: f64,
-}
-
-impl Faults {
-    pub(crate) fn network() -> Self {
-        Self { loss: 0.1, doubling: 0.1, long_delay: 0.1, ..Self::default() }
-    }
-
-    pub(crate) fn deaths() -> Self {
-        Self { death: 0.04, ..Self::network() }
-    }
-
-    pub(crate) fn crashes() -> Self {
-        Self { crash: 0.1, edit: 0.05, ..Self::default() }
-    }
-
-    pub(crate) fn everything() -> Self {
-        Self { cut_off: 0.02, unseen: 0.3, ..Self::deaths() }
-    }
-}
-
-/// A bug on purpose, to see that the checks find it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Sabotage {
-    OneUserTooMany,
-    LostMeasurement,
-    DoubledMeasurement,
-    StandingClock,
-    LazyProcess,
-    WrongDeposit,
-    /// An iteration begins a second time.
-    DoubledIteration,
-    /// It answers before it writes its checkpoint, and is killed in between.
-    HastyMaster,
-    /// It says that one more user waits than does.
-    OneWaitsTooMany,
-    /// It does not hear that a round is over.
-    DeafProcess,
-}
-
-/// What is played.
-#[derive(Clone, Debug)]
-pub(crate) struct Scenario {
-    pub(crate) spec: RunSpec,
-    pub(crate) classes: Vec<ClassSpec>,
-    pub(crate) faults: Faults,
-    pub(crate) sabotage: Option<Sabotage>,
-    /// Users meet again and again.
-    pub(crate) meets: bool,
-    /// What the shape says, second by second; the last one holds.
-    pub(crate) shape: Vec<(u32, f64)>,
-}
-
-impl Scenario {
-    /// Something usual, drawn by the seed.
-    pub(crate) fn drawn(seed: u64) -> Self {
-        let mut random = Random::new(seed);
-        let users = 1 + random.below(60) as u32;
-        let duration = Some(Duration::from_secs(20 + random.below(20)));
-        let spawn_rate = [2.0, 10.0, 33.3, 1000.0][random.below(4) as usize];
-        let weights = 1 + random.below(3);
-        let classes = (0..weights)
-            .map(|class| ClassSpec { name: format!("Test{class}"), weight: 1 + random.below(5) as u32 })
-            .collect();
-        let (runners, processes_per_runner) = (1 + random.below(3) as u32, 1 + random.below(2) as u32);
-        let load = Load::Constant(Constant { users, spawn_rate, duration });
-        Self {
-            spec: spec(load, runners, processes_per_runner),
-            classes,
-            faults: Faults::default(),
-            sabotage: None,
-            meets: false,
-            shape: Vec::new(),
-        }
-    }
-
-    /// The same in the open model.
-    pub(crate) fn open(seed: u64) -> Self {
-        let mut scenario = Self::drawn(seed);
-        scenario.spec.load = arrivals(&mut Random::new(seed));
-        scenario
-    }
-
-    /// The same in stages.
-    pub(crate) fn in_stages(seed: u64) -> Self {
-        let mut scenario = Self::drawn(seed);
-        scenario.spec.load = stages(&mut Random::new(seed));
-        scenario
-    }
-}
-
-fn arrivals(random: &mut Random) -> Load {
-    let line = |random: &mut Random| ArrivalLine {
-        duration: Duration::from_millis(random.below(4) * random.below(5_000)),
-        target: random.below(40) as u32,
-    };
-    let mut lines: Vec<ArrivalLine> = (0..=random.below(4)).map(|_| line(random)).collect();
-    lines.push(ArrivalLine { duration: Duration::from_secs(15 + random.below(10)), target: 20 });
-    // Enough of them, mostly.
-    let max_users = 24 + 100 * random.below(4) as u32;
-    Load::Arrivals(Arrivals { per: Duration::from_secs(1 + random.below(3)), max_users, lines })
-}
-
-fn stages(random: &mut Random) -> Load {
-    let stage = |random: &mut Random| Stage {
-        duration: Duration::from_millis(random.below(4) * random.below(5_000)),
-        users: random.below(60) as u32,
-    };
-    let mut stages: Vec<Stage> = (0..=random.below(6)).map(|_| stage(random)).collect();
-    // Long enough for deaths to be noticed.
-    stages.push(Stage {
-        duration: Duration::from_secs(15 + random.below(10)),
-        users: 1 + random.below(40) as u32,
-    });
-    Load::Stages(stages)
-}
-
-pub(crate) fn spec(load: Load, runners: u32, processes_per_runner: u32) -> RunSpec {
-    RunSpec {
-        run: RunIdentity::default(),
-        load,
-        warm_up: Duration::ZERO,
-        desired: Desired::Running,
-        runners,
-        processes_per_runner,
-        thresholds: Vec::new(),
-        deadlines: Deadlines { stop: Duration::from_secs(10), ..Deadlines::default() },
-        dead_man: Duration::from_secs(15),
-        host: None,
-        args: Vec::new(),
-        aiotestfile: "aiotestfile.py".into(),
-    }
-}
+use crate::scenario::{Sabotage, Scenario, arrivals, stages};
 
 enum Event {
     MasterWake,
@@ -219,6 +69,8 @@ pub(crate) struct World {
     decided: Option<Decisions>,
     pub(crate) generation: u64,
     pub(crate) processes: Vec<Process>,
+    /// Vouchers that were ever used.
+    pub(crate) used: BTreeSet<u32>,
     /// When the last thing happened that may move users.
     pub(crate) unrest: Tick,
     /// Targets by second, the last ones.
@@ -251,6 +103,7 @@ impl World {
             decided: None,
             generation: 0,
             processes: Vec::new(),
+            used: BTreeSet::new(),
             unrest: Tick::ZERO,
             targets: BTreeMap::new(),
             plans: BTreeMap::new(),
@@ -385,8 +238,9 @@ impl World {
         let names: Vec<String> = self.scenario.classes.iter().map(|class| class.name.clone()).collect();
         let skew = self.random.below(1_000_000_000_000);
         let (dead_man, sabotage) = (self.scenario.spec.dead_man, self.scenario.sabotage);
+        let known = (&names[..], &self.scenario.spec.data[..]);
         let meets = self.scenario.meets;
-        self.processes.push(Process::new(id, &names, self.now, dead_man, skew, sabotage, meets));
+        self.processes.push(Process::new(id, known, self.now, dead_man, skew, sabotage, meets));
         self.woken.push(None);
         self.unrest = self.now;
         self.wake(self.processes.len() - 1);

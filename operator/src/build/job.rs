@@ -10,7 +10,7 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
 use super::pod::{ARGS_PLAN, ARGS_TOKEN, resources};
-use super::{Blueprint, CONTROL_PORT, METRICS_PORT};
+use super::{Blueprint, CONTROL_PORT, Copies, METRICS_PORT};
 
 /// Times that a crashing master, or a runner's index, is started again.
 const RESTARTS: i32 = 20;
@@ -26,7 +26,7 @@ const HOSTNAME: &str = "kubernetes.io/hostname";
 
 impl Blueprint<'_> {
     /// The master: started again after a crash, with what it had written down.
-    pub(crate) fn master_job(&self, snapshot: &str, token: &str) -> Job {
+    pub(crate) fn master_job(&self, copies: &Copies, token: &str) -> Job {
         let control = format!(":{CONTROL_PORT}");
         let metrics = format!(":{METRICS_PORT}");
         let args = [
@@ -50,7 +50,7 @@ impl Blueprint<'_> {
         container.resources =
             Some(resources(&self.settings.master_cpu.quantity, &self.settings.master_memory));
         container.volume_mounts.get_or_insert_default().push(super::pod::mount("state", "/var/lib/aiotest"));
-        let mut pod = self.pod_spec(container, snapshot, token, "runner");
+        let mut pod = self.pod_spec(container, copies, token, "runner");
         pod.restart_policy = Some("OnFailure".to_owned());
         pod.volumes.get_or_insert_default().push(super::pod::scratch("state", "512Mi"));
         pod.termination_grace_period_seconds = Some(self.grace());
@@ -69,13 +69,13 @@ impl Blueprint<'_> {
     }
 
     /// The runners: an index each, whose pod is replaced when it ends before the run does.
-    pub(crate) fn runner_job(&self, snapshot: &str, token: &str) -> Job {
+    pub(crate) fn runner_job(&self, copies: &Copies, token: &str) -> Job {
         let master = format!("{}.{}.svc:{CONTROL_PORT}", self.names.master(), self.names.namespace);
         let args = ["pod", ARGS_PLAN, "--master", &master, "--token-file", ARGS_TOKEN];
         let mut container = self.container("runner", &args);
         container.resources =
             Some(resources(&self.settings.runner_cpu.quantity, &self.settings.runner_memory));
-        let mut pod = self.pod_spec(container, snapshot, token, "master");
+        let mut pod = self.pod_spec(container, copies, token, "master");
         pod.restart_policy = Some("Never".to_owned());
         pod.termination_grace_period_seconds = Some(self.grace());
         pod.topology_spread_constraints = Some(vec![TopologySpreadConstraint {

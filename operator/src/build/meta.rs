@@ -69,6 +69,11 @@ impl Names {
         self.child(&format!("source-{}", &hash[..hash.len().min(8)]))
     }
 
+    /// Of the copy of a data set's file, of a source with this hash.
+    pub(crate) fn data(&self, hash: &str, index: usize) -> String {
+        self.child(&format!("data-{}-{index}", &hash[..hash.len().min(8)]))
+    }
+
     /// Of the Secret with the token.
     pub(crate) fn token(&self, key: &Key) -> String {
         self.child(&format!("token-{}", key.secret_mark(&self.uid, &self.run_id)))

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use aiotest_api::LoadTest;
+use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{
     Capabilities, ConfigMapVolumeSource, Container, EmptyDirVolumeSource, EnvVar, EnvVarSource,
     LocalObjectReference, ObjectFieldSelector, PodSecurityContext, PodSpec, ResourceRequirements,
@@ -10,16 +12,61 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
 use super::job::tolerations;
-use super::{Blueprint, SOURCE_FOLDER};
+use super::{Blueprint, DATA_FOLDER, Names, SOURCE_FOLDER};
 
 /// Where every process finds the plan.
 pub(super) const ARGS_PLAN: &str = "/etc/aiotest/plan/plan.json";
+/// What the name of a data set's volume begins with.
+const DATA_VOLUME: &str = "data-";
 /// Where every process finds the token.
 pub(super) const ARGS_TOKEN: &str = "/etc/aiotest/token/token";
 
+/// The copies that a run's pods read, by name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Copies {
+    /// Of the source.
+    pub(crate) source: String,
+    /// Of each data set: the set's name, and the copy's.
+    pub(crate) data: Vec<(String, String)>,
+}
+
+impl Copies {
+    /// Of a source with this hash, with the data sets that the LoadTest has now.
+    pub(crate) fn of(load_test: &LoadTest, names: &Names, hash: &str) -> Self {
+        let sets = load_test.spec.data.iter().enumerate();
+        let data = sets.map(|(index, set)| (set.name.clone(), names.data(hash, index))).collect();
+        Self { source: names.snapshot(hash), data }
+    }
+
+    /// Those that the pods of a Job read: the spec may have other data sets by now.
+    pub(crate) fn read_by(job: &Job, names: &Names, hash: &str) -> Self {
+        let pod = job.spec.as_ref().and_then(|spec| spec.template.spec.as_ref());
+        let volumes = pod.and_then(|pod| pod.volumes.as_ref()).into_iter().flatten();
+        let data = volumes.filter_map(|volume| {
+            let set = volume.name.strip_prefix(DATA_VOLUME)?;
+            Some((set.to_owned(), volume.config_map.as_ref()?.name.clone()))
+        });
+        Self { source: names.snapshot(hash), data: data.collect() }
+    }
+
+    /// All names.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &String> {
+        self.data.iter().map(|(_, name)| name).chain([&self.source])
+    }
+}
+
 impl Blueprint<'_> {
     /// A pod of one container, away from those of the `other` component where there is room.
-    pub(super) fn pod_spec(&self, container: Container, snapshot: &str, token: &str, other: &str) -> PodSpec {
+    pub(super) fn pod_spec(
+        &self,
+        mut container: Container,
+        copies: &Copies,
+        token: &str,
+        other: &str,
+    ) -> PodSpec {
+        let sets = copies.data.iter().map(|(set, _)| (format!("{DATA_VOLUME}{set}"), set));
+        let mounts = sets.map(|(volume, set)| read_only(&volume, &format!("{DATA_FOLDER}/{set}")));
+        container.volume_mounts.get_or_insert_default().extend(mounts);
         let secrets = &self.settings.image_pull_secrets;
         let pull_secrets: Vec<_> =
             secrets.iter().map(|name| LocalObjectReference { name: name.clone() }).collect();
@@ -39,14 +86,21 @@ impl Blueprint<'_> {
                 ..PodSecurityContext::default()
             }),
             tolerations: Some(tolerations()),
-            volumes: Some(vec![
-                map("plan", self.names.plan()),
-                map("source", snapshot.to_owned()),
-                secret("token", token),
-                scratch("tmp", "256Mi"),
-            ]),
+            volumes: Some(self.volumes(copies, token)),
             ..PodSpec::default()
         }
+    }
+
+    fn volumes(&self, copies: &Copies, token: &str) -> Vec<Volume> {
+        let mut volumes = vec![
+            map("plan", self.names.plan()),
+            map("source", copies.source.clone()),
+            secret("token", token),
+            scratch("tmp", "256Mi"),
+        ];
+        volumes
+            .extend(copies.data.iter().map(|(set, copy)| map(&format!("{DATA_VOLUME}{set}"), copy.clone())));
+        volumes
     }
 
     /// A container that runs `aiotest` with these arguments.

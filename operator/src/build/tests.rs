@@ -10,7 +10,8 @@ use crate::planner::tests::Scene;
 fn pods(scene: &Scene) -> Vec<(Job, PodSpec)> {
     let blueprint =
         Blueprint { load_test: &scene.world.load_test, names: &scene.world.names, settings: &scene.settings };
-    [blueprint.master_job("s", "t"), blueprint.runner_job("s", "t")]
+    let copies = Copies::of(&scene.world.load_test, &scene.world.names, "5f");
+    [blueprint.master_job(&copies, "t"), blueprint.runner_job(&copies, "t")]
         .map(|job| (job.clone(), job.spec.unwrap().template.spec.unwrap()))
         .into()
 }
@@ -107,8 +108,60 @@ fn names_stay_within_what_kubernetes_takes() {
         names.runner(),
         names.plan(),
         names.snapshot(&"f".repeat(64)),
+        names.data(&"f".repeat(64), 15),
         names.token(&Key::of("k")),
     ] {
         assert!(name.len() <= 63, "{name}");
     }
+}
+
+/// A scene with two data sets, each of its own map.
+fn scene_with_data() -> Scene {
+    let mut scene = Scene::new();
+    let data = serde_json::json!([
+        {"name": "accounts", "configMap": {"name": "rows", "key": "a.csv"}},
+        {"name": "terms", "policy": "Shared", "configMap": {"name": "more", "key": "b.jsonl"}},
+    ]);
+    scene.world.load_test.spec.data = serde_json::from_value(data).unwrap();
+    scene
+}
+
+#[test]
+fn every_pod_finds_the_file_of_each_data_set_where_the_plan_says() {
+    let scene = scene_with_data();
+    let blueprint =
+        Blueprint { load_test: &scene.world.load_test, names: &scene.world.names, settings: &scene.settings };
+    let spec: RunSpec = serde_json::from_str(&blueprint.plan().data.unwrap()["plan.json"]).unwrap();
+    for (_, pod) in pods(&scene) {
+        let mounts = pod.containers[0].volume_mounts.as_ref().unwrap();
+        for (index, set) in spec.data.iter().enumerate() {
+            let folder = set.file.rsplit_once('/').unwrap().0;
+            let mount = mounts.iter().find(|mount| mount.mount_path == folder).unwrap();
+            assert_eq!(mount.read_only, Some(true));
+            let volume =
+                pod.volumes.as_ref().unwrap().iter().find(|volume| volume.name == mount.name).unwrap();
+            assert_eq!(volume.config_map.as_ref().unwrap().name, scene.world.names.data("5f", index));
+        }
+    }
+    assert_eq!(spec.data[1].file, "/etc/aiotest/data/terms/b.jsonl");
+}
+
+#[test]
+fn runners_read_what_the_master_has_read_whatever_the_spec_says_by_then() {
+    let mut scene = scene_with_data();
+    let copies = Copies::of(&scene.world.load_test, &scene.world.names, "5f");
+    let master = pods(&scene)[0].0.clone();
+    scene.world.load_test.spec.data.clear();
+    assert_eq!(Copies::read_by(&master, &scene.world.names, "5f"), copies);
+}
+
+#[test]
+fn a_source_with_other_rows_is_another_and_one_without_data_sets_is_what_it_was() {
+    let with = |sets: &[&str]| {
+        let sets = sets.iter().map(|text| Source::inline(text)).collect();
+        Source { sets, ..Source::inline("x") }.hash()
+    };
+    assert_eq!(with(&[]), Source::inline("x").hash());
+    let all = [with(&[]), with(&["a"]), with(&["b"]), with(&["a", "b"]), with(&["b", "a"])];
+    assert_eq!(all.iter().collect::<std::collections::BTreeSet<_>>().len(), all.len());
 }

@@ -1,5 +1,7 @@
 //! Claims about what is done and in which order, in a cluster in memory.
 
+use std::collections::BTreeSet;
+
 use aiotest_api::LoadTest;
 use aiotest_api::conditions::ConditionType;
 use aiotest_api::load::DesiredState;
@@ -44,6 +46,7 @@ impl Scene {
             load_test,
             names,
             source: Ok(source),
+            copies: BTreeSet::new(),
             has_snapshot: false,
             has_plan: false,
             service: None,
@@ -105,7 +108,11 @@ impl Scene {
                         self.world.has_report = true;
                         self.world.report = crate::build::read_report(&map);
                     }
-                    _ => self.world.has_snapshot = true,
+                    // The source's copy is the last one.
+                    _ => {
+                        self.world.has_snapshot = name.contains("-source-");
+                        self.world.copies.insert(name.clone());
+                    }
                 }
                 name
             }
@@ -441,4 +448,36 @@ fn a_load_that_is_paused_is_told_so_and_is_no_end() {
     scene.answer(RunState::Running, 2);
     scene.settle();
     assert_eq!(scene.state(), "Running");
+}
+
+#[test]
+fn the_rows_of_data_sets_are_copied_as_they_were_when_the_run_was_written_down() {
+    let mut scene = Scene::new();
+    let set = |name: &str| json!({"name": name, "configMap": {"name": "rows", "key": "a.csv"}});
+    scene.world.load_test.spec.data = serde_json::from_value(json!([set("one"), set("other")])).unwrap();
+    scene.world.source.as_mut().unwrap().sets = ["a", "b"].map(Source::inline).into();
+    let before = scene.world.source.as_ref().unwrap().hash();
+    while scene.world.copies.is_empty() {
+        assert!(scene.look());
+    }
+    // Somebody edits a map in mid-copy: the run is written down anew, and nothing of the old one is used.
+    scene.world.source.as_mut().unwrap().sets[1] = Source::inline("c");
+    let hash = scene.world.source.as_ref().unwrap().hash();
+    let name = |what: &str, hash: &str| format!("checkout-1-{what}-{}", &hash[..8]);
+    assert_eq!(
+        scene.settle(),
+        [
+            "event StartingMaster",
+            "status",
+            &format!("{}-0", name("data", &before)),
+            "status",
+            &format!("{}-0", name("data", &hash)),
+            &format!("{}-1", name("data", &hash)),
+            &name("source", &hash),
+            "checkout-1-plan",
+            "secret",
+            "service",
+            "checkout-1-master"
+        ]
+    );
 }

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NoReturn
 from aiotest import events
 from aiotest._native import intended_start
 from aiotest.client import ClientSession, ClientTimeout, TCPConnector
+from aiotest.data_sets import DataExhausted, DataSet, data
 from aiotest.log import logger
 from aiotest.measuring import measure, record
 from aiotest.rendezvous import rendezvous
@@ -19,9 +20,12 @@ __all__ = [
     "AsyncHttpUser",
     "ClientSession",
     "ClientTimeout",
+    "DataExhausted",
+    "DataSet",
     "LoadUserShape",
     "TCPConnector",
     "User",
+    "data",
     "events",
     "intended_start",
     "logger",

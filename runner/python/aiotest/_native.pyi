@@ -92,6 +92,9 @@ class Runner:
         `("start_complete", users)`, the whole run's count · `("release", rendezvous, late)`, who had come
         there `late` seconds ago goes on · `("drain", seconds)`, no new calls, open ones have that long ·
         `("stop_now",)`, no load from this instant · `("end", exit_code)`, the last one.
+        Of data sets: `("rows", set_index, [(first, behind_last), …])`, rows for users ·
+        `("recall", set_index)`, give back those that no user has · `("exhausted", set_index)`, who waits
+        need wait no longer.
         """
 
     def users(self, class_index: int, live: int, dead: int) -> None:
@@ -108,6 +111,11 @@ class Runner:
     @property
     def most_users(self) -> int | None:
         """The most users that the load comes to, as last heard of the master; `None` before that."""
+
+    def rows(self, set_index: int, waiting: int, unused: int, taken: int, given_back: Sequence[int]) -> None:
+        """How a data set stands among the users: how many wait for a row, how many rows no user has, how many
+        users have taken since this process began; and the rows that no user has any more nor will.
+        """
 
     def user_error(self, text: str) -> None:
         """Count an error that ended a user; cut at 500 characters."""

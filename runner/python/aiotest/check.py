@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
-from aiotest import _native, events, hooks, log, options, process, runners, waiting
+from aiotest import _native, data_sets, events, hooks, log, options, process, runners, waiting
 from aiotest.check_sheet import Sheet
 from aiotest.collection import AiotestfileError, Collected, collect, find_file
 from aiotest.host import RunnerHost
@@ -41,6 +41,7 @@ def run(argv: Sequence[str]) -> int:
                 loop.run(options.parse_check(given, process.version()))
             with Deadline(find_file(name), READING, "reading the file", _refuse):
                 sheet = Sheet()  # before the file takes over the names that are watched
+                data_sets.prepare(options.data_sets_of(given))
                 collected = collect(name)
                 parsed = loop.run(options.parse_check(given, process.version()))
                 collected.aim_at(parsed.host)
@@ -81,6 +82,8 @@ class _Check:
         host = RunnerHost(orders, classes, _native.UserScope, _native.record, self._facade)
         hosting = asyncio.create_task(host.run(), name="check")
         await self._carry_out(events.run_setup)
+        for rows in data_sets.everything():
+            orders.do(rows)
         orders.do(("test_start",))
         for index, walk in enumerate(walks):
             self._sheet.begin(walk.cls)
@@ -165,6 +168,9 @@ class _Orders:
         if dead:
             self.dead.add(class_index)
         self.changed.set()
+
+    def rows(self, set_index: int, waiting: int, unused: int, taken: int, given_back: Sequence[int]) -> None:
+        """Of no interest here: nobody else wants any."""
 
     def user_error(self, text: str) -> None:
         self._sheet.problem(f"the user died: {text}")

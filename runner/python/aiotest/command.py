@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from aiotest import _native, events, log, memory, options, process, runners
+from aiotest import _native, data_sets, events, log, memory, options, process, runners
 from aiotest.collection import AiotestfileError, Collected, collect
 from aiotest.host import RunnerHost
 from aiotest.log import logger
@@ -42,9 +42,11 @@ def run(argv: Sequence[str]) -> int:
     process.raise_open_files()
     with asyncio.Runner() as loop:
         try:
+            found = data_sets.prepare(options.data_sets_of(argv))
             collected = _collected(argv)
             given = loop.run(options.parse(argv, process.version()))
             assert collected is not None  # -h and -V have ended in `parse`
+            given.data_set = found
             log.set_up(given.loglevel, given.logfile)
             if given.show_users_wight:
                 print(json.dumps(dict(collected.weights), indent=2))
@@ -173,6 +175,7 @@ def plan_of(given: argparse.Namespace, collected: Collected, own: Sequence[str] 
         "host": given.host or None,
         "args": list(own),
         "aiotestfile": str(collected.path),
+        "data": given.data_set,
     }
     return json.dumps(plan)
 

@@ -12,7 +12,7 @@ import gc
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Protocol
 
-from aiotest import events
+from aiotest import data_sets, events
 from aiotest.arrivals import Arrivals
 from aiotest.client import is_unmeasured
 from aiotest.crew import Crew, adopt_tasks
@@ -41,6 +41,9 @@ class NativeRunner(Protocol):
     def fileno(self) -> int: ...
     def poll(self) -> list[tuple[Any, ...]]: ...
     def users(self, class_index: int, live: int, dead: int) -> None: ...
+    def rows(
+        self, set_index: int, waiting: int, unused: int, taken: int, given_back: Sequence[int]
+    ) -> None: ...
     def user_error(self, text: str) -> None: ...
     def loop_lag(self, seconds: float) -> None: ...
     def lateness(self, seconds: float) -> None: ...
@@ -109,6 +112,7 @@ class RunnerHost:
         loop = asyncio.get_running_loop()
         self._ended = loop.create_future()
         adopt_tasks(loop)
+        data_sets.attach(self._native)
         events.stats_request.record = self._record_request
         events.user_error.record = self._record_user_error
         loop.add_reader(self._native.fileno(), self._act)
@@ -145,6 +149,12 @@ class RunnerHost:
                     self._crew.waiters.release(rendezvous, late)
                 case ("drain", seconds):
                     self._on_drain(seconds)
+                case ("rows", set_index, ranges):
+                    data_sets.offered(set_index, ranges)
+                case ("recall", set_index):
+                    data_sets.recalled(set_index)
+                case ("exhausted", set_index):
+                    data_sets.exhausted(set_index)
                 case ("stop_now",):
                     self._on_stop_now()
                 case ("end", exit_code):

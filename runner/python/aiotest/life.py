@@ -82,6 +82,7 @@ class Life:
         "__weakref__",
         "_blocks",
         "_cuts",
+        "_ends",
         "_recorded",
         "_reopened",
         "_room",
@@ -116,6 +117,7 @@ class Life:
         self._cuts = 0
         self._reopened = False
         self._recorded: asyncio.Event | None = None
+        self._ends: list[Callable[[], object]] | None = None
 
     # === beginning ===
 
@@ -140,6 +142,15 @@ class Life:
             known = [ref for ref in self._tasks or () if (each := ref()) and not each.done()]
             self._tasks, self._room = known, 2 * len(known) + 8
         self._tasks.append(weakref.ref(task))
+
+    def at_end(self, do: Callable[[], object]) -> None:
+        """Do this once the user is gone, before its host hears of that; at once where it is gone already."""
+        if self.phase is Phase.ENDED:
+            do()
+        elif self._ends is None:
+            self._ends = [do]
+        else:
+            self._ends.append(do)
 
     def begin_block(self) -> int:
         """A `measure` block of the user's begins, which is waited for as a call is. Returns what it ends
@@ -238,6 +249,8 @@ class Life:
             self.phase = Phase.ENDED
             # User, task, work and life hold each other: let the reference counts free them.
             self.user = self.task = self.work = None
+            for do in self._ends or ():
+                do()
             self.host.ended(self, dead)
 
     async def _part(self, user: User, error: BaseException | None) -> None:

@@ -10,12 +10,24 @@ import argparse
 import math
 import re
 from collections.abc import Sequence
-from typing import NoReturn
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, NoReturn
 
 from aiotest import events
 from aiotest.log import LEVELS
 
-__all__ = ["UsageError", "file_of", "own_words", "parse", "parse_check", "parse_own", "parser", "run_time"]
+__all__ = [
+    "UsageError",
+    "data_sets_of",
+    "file_of",
+    "own_words",
+    "parse",
+    "parse_check",
+    "parse_own",
+    "parser",
+    "run_time",
+]
 
 BUCKETS = [50, 100, 200, 300, 400, 500, 600, 700, 800, 900, 1000, 2000, 5000, 8000]
 """Upper bounds of `aiotest_response_times`, in ms."""
@@ -63,6 +75,7 @@ def parser(version: str, with_help: bool = True) -> argparse.ArgumentParser:
         help="the users' file, with or without `.py`",
     )
     add("-H", "--host", default="", help="where requests go; wins over the `host` of every class")
+    _add_data_sets(made)
     _add_load(made)
     _add_cluster(made)
     add("--prometheus-port", type=_port, default=8089, metavar="PORT", help="where /metrics is served (8089)")
@@ -86,6 +99,17 @@ def parser(version: str, with_help: bool = True) -> argparse.ArgumentParser:
     )
     add("-V", "--version", action="version", version=f"aiotest {version}")
     return made
+
+
+def _add_data_sets(made: argparse.ArgumentParser) -> None:
+    made.add_argument(
+        "--data-set",
+        action="append",
+        type=_data_set,
+        default=[],
+        metavar="NAME=FILE[:POLICY][:stop]",
+        help="rows for `aiotest.data(NAME)`, of a .csv or .jsonl file; unique, shared or sharded",
+    )
 
 
 def _add_load(made: argparse.ArgumentParser) -> None:
@@ -137,6 +161,20 @@ def file_of(argv: Sequence[str]) -> str:
         raise UsageError(str(error)) from error
 
 
+def data_sets_of(argv: Sequence[str]) -> list[dict[str, Any]]:
+    """The data sets that a command line names, by name, as a plan has them; whatever else is on it is left to
+    `parse`. Raises: `UsageError`.
+    """
+    first = _Parser(add_help=False, allow_abbrev=False)
+    _add_data_sets(first)
+    found: list[dict[str, Any]] = first.parse_known_args(list(argv))[0].data_set
+    found.sort(key=lambda each: str(each["name"]))
+    for one, other in pairwise(found):
+        if one["name"] == other["name"]:
+            raise UsageError(f"argument --data-set: `{one['name']}` is given twice")
+    return found
+
+
 async def parse(argv: Sequence[str], version: str) -> argparse.Namespace:
     """The whole command line, with the options that the file's handlers added. Raises: `UsageError`."""
     made = parser(version)
@@ -181,6 +219,7 @@ async def parse_check(argv: Sequence[str], version: str) -> argparse.Namespace:
         metavar="SECONDS",
         help="how long the user of one class may take for its jobs, and for `on_start` and `on_stop` (30)",
     )
+    _add_data_sets(made)
     made.set_defaults(check_timeout=30.0)
     await events.init_command_line_parser.fire(parser=made)
     return made.parse_args(list(argv), parser(version, with_help=False).parse_args([]))
@@ -207,6 +246,21 @@ def run_time(text: str) -> int:
             f"`{text}` is no time of a second or more, such as 20, 20s, 3m or 1h20m"
         )
     return seconds
+
+
+def _data_set(text: str) -> dict[str, Any]:
+    form = r"([a-z0-9](?:[-a-z0-9]{0,38}[a-z0-9])?)=(.+?)(?::(unique|shared|sharded))?(?::(loop|stop))?"
+    if (found := re.fullmatch(form, text)) is None:
+        raise argparse.ArgumentTypeError(
+            f"`{text}` is not NAME=FILE, NAME=FILE:shared or the like, with a name of a-z, 0-9 and -"
+        )
+    name, file, policy, at_end = found.groups()
+    return {
+        "name": name,
+        "file": str(Path(file).expanduser().absolute()),
+        "policy": (policy or "unique").capitalize(),
+        "at_end": (at_end or "loop").capitalize(),
+    }
 
 
 def _count(text: str) -> int:

@@ -18,7 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from aiotest import process
+from aiotest import data_sets, process
 from aiotest.collection import AiotestfileError, Collected, collect
 from aiotest.options import parse_own
 
@@ -66,13 +66,14 @@ def read_plan(path: str) -> Plan:
 
 
 def take_seat(loop: asyncio.Runner, plan: Plan, token_file: str) -> Seat:
-    """Read the token and the scenario.
+    """Read the token, the data sets and the scenario.
 
-    Raises: `OSError` for a token that cannot be read; `AiotestfileError` and `UsageError` for a scenario that
-    cannot be run, with places told by the names of the files in its folder.
+    Raises: `OSError` for a token that cannot be read; `AiotestfileError` and `UsageError` for a scenario or
+    rows that cannot be used, with places told by the names of the files in their folder.
     """
     token = Path(token_file).read_text().strip()
     host = plan.spec.get("host")
+    plan = _with_data(plan)
     try:
         collected = collect(plan.aiotestfile)
         collected.aim_at(host, "spec.host")
@@ -82,6 +83,16 @@ def take_seat(loop: asyncio.Runner, plan: Plan, token_file: str) -> Seat:
         raise AiotestfileError(_as_its_author_knows(str(error), plan)) from error
     options = loop.run(parse_own(plan.spec.get("args", []), host, process.version()))
     return Seat(plan, token, collected, options)
+
+
+def _with_data(plan: Plan) -> Plan:
+    """The plan with what was found in its data sets' files, by which master and runners tell that they have
+    the same.
+    """
+    if "data" not in plan.spec:
+        return plan
+    spec = {**plan.spec, "data": data_sets.prepare(plan.spec["data"])}
+    return Plan(json.dumps(spec), spec)
 
 
 def _as_its_author_knows(text: str, plan: Plan) -> str:

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use aiotest_core::arrivals::Arrival;
 use aiotest_core::message::ProcessId;
-use aiotest_core::runner::Action;
+use aiotest_core::runner::{Action, RowsTold};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
@@ -73,6 +73,11 @@ impl Runner {
     #[getter]
     fn most_users(&self) -> Option<u32> {
         self.inner.seat().most_users()
+    }
+
+    fn rows(&self, set_index: usize, waiting: u32, unused: u32, taken: u64, given_back: Vec<u32>) {
+        let given_back = given_back.into_iter().collect();
+        self.inner.seat().rows(set_index, RowsTold { waiting, unused, taken }, &given_back);
     }
 
     fn user_error(&self, text: &str) {
@@ -155,6 +160,9 @@ impl Runner {
             Action::StartComplete { users } => ("start_complete", users).into_pyobject(py)?,
             Action::Release { name, late } => ("release", name, late.as_secs_f64()).into_pyobject(py)?,
             Action::Drain { deadline } => ("drain", deadline.as_secs_f64()).into_pyobject(py)?,
+            Action::Rows { set, rows } => ("rows", set, rows.ranges().to_vec()).into_pyobject(py)?,
+            Action::Recall { set } => ("recall", set).into_pyobject(py)?,
+            Action::Exhausted { set } => ("exhausted", set).into_pyobject(py)?,
             Action::StopNow => ("stop_now",).into_pyobject(py)?,
             Action::End { exit_code } => ("end", exit_code).into_pyobject(py)?,
         };

@@ -74,7 +74,7 @@ impl Drive {
     ) -> Self {
         let names = classes.iter().map(|class| class.name.clone()).collect();
         Self {
-            core: Runner::new(who, names, spec.dead_man, clock.now()),
+            core: Runner::new(who, names, spec.dead_man, clock.now()).with_data(&spec.data),
             clock,
             dial: Arc::new(dial),
             hooks,
@@ -127,6 +127,12 @@ impl Drive {
         }
         for (name, (waiting, users)) in &facts.waiting {
             self.core.handle_waiting(self.clock.now(), name, *waiting, *users);
+        }
+        for (set, rows) in facts.rows.iter().enumerate() {
+            self.core.handle_given_back(set, &rows.given_back);
+            if let Some(told) = rows.told {
+                self.core.handle_rows(set, told);
+            }
         }
         if facts.hand_over {
             let now = self.clock.now();
@@ -205,7 +211,12 @@ impl Drive {
             Action::StartComplete { .. } => self.completed = true,
             Action::Drain { deadline } => self.drained_by = Some(now + deadline),
             Action::End { .. } => self.ended = true,
-            Action::Retire { .. } | Action::Allow { .. } | Action::Release { .. } => {}
+            Action::Retire { .. }
+            | Action::Allow { .. }
+            | Action::Release { .. }
+            | Action::Rows { .. }
+            | Action::Recall { .. }
+            | Action::Exhausted { .. } => {}
         }
         // Before the order: what Python does for it reads the state.
         self.seat.set_state(self.state());

@@ -7,10 +7,11 @@ use std::os::fd::RawFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use aiotest_core::data::RowSet;
 use aiotest_core::health::Usage;
 use aiotest_core::histogram::Histogram;
 use aiotest_core::message::{ClassUsers, Meeting};
-use aiotest_core::runner::Action;
+use aiotest_core::runner::{Action, RowsTold};
 use aiotest_core::stats::Statistics;
 use aiotest_core::tick::micros_of;
 use tokio::sync::Notify;
@@ -23,6 +24,8 @@ use crate::outbox::Outbox;
 pub(super) struct Facts {
     /// Users by class, where they changed.
     pub(super) users: Vec<Option<ClassUsers>>,
+    /// By data set.
+    pub(super) rows: Vec<RowFacts>,
     /// How many users wait at each rendezvous, and for how many, where that changed.
     pub(super) waiting: BTreeMap<String, (u32, Option<u32>)>,
     /// Errors that ended users, and iterations of the open model.
@@ -35,6 +38,15 @@ pub(super) struct Facts {
     pub(super) hand_over: bool,
     /// The owner is gone.
     pub(super) closed: bool,
+}
+
+/// What has come in of one data set.
+#[derive(Debug, Default)]
+pub(super) struct RowFacts {
+    /// How it stands among the users, where that changed.
+    pub(super) told: Option<RowsTold>,
+    /// What no user has any more.
+    pub(super) given_back: RowSet,
 }
 
 /// One process' seat, from both sides.
@@ -108,6 +120,11 @@ impl Seat {
                 Action::Release { name, .. } => drop(shared.facts.waiting.remove(name)),
                 _ => {}
             }
+            if let Action::Rows { set, .. } = action
+                && let Some(known) = shared.facts.rows.get_mut(*set)
+            {
+                known.told = None;
+            }
         }
         actions
     }
@@ -145,6 +162,19 @@ impl Seat {
     /// The most users that the load comes to, as last heard; `None` before that.
     pub fn most_users(&self) -> Option<u32> {
         self.lock().most_users
+    }
+
+    /// How a data set stands among the users now, and which of its rows no user has any more nor will.
+    pub fn rows(&self, set: usize, told: RowsTold, given_back: &RowSet) {
+        let mut shared = self.lock();
+        let rows = &mut shared.facts.rows;
+        if rows.len() <= set {
+            rows.resize_with(set + 1, RowFacts::default);
+        }
+        rows[set].told = Some(told);
+        rows[set].given_back.add(given_back);
+        drop(shared);
+        self.arrived.notify_one();
     }
 
     /// An error that ended a user.
@@ -268,6 +298,10 @@ impl Seat {
         if !self.actions.is_empty() {
             shared.facts.users = std::mem::take(&mut facts.users);
             shared.facts.waiting = std::mem::take(&mut facts.waiting);
+            for rows in &mut facts.rows {
+                let told = rows.told.take();
+                shared.facts.rows.push(RowFacts { told, given_back: RowSet::default() });
+            }
         }
         facts
     }
@@ -306,6 +340,20 @@ mod tests {
         assert_eq!(seat.take().waiting, BTreeMap::from([("end".into(), (1, Some(9)))]));
         seat.waiting("sale", 0, None);
         assert_eq!(seat.take().waiting, BTreeMap::from([("sale".into(), (0, None))]));
+    }
+
+    #[test]
+    fn a_row_that_is_given_back_is_told_at_once_and_counts_when_every_order_was_seen() {
+        let seat = Seat::new().unwrap();
+        let told = RowsTold { waiting: 0, unused: 0, taken: 1 };
+        seat.rows(1, told, &[7].into_iter().collect());
+        seat.order(Action::Rows { set: 1, rows: [8].into_iter().collect() });
+        let facts = seat.take();
+        assert_eq!((facts.rows[1].told, facts.rows[1].given_back.len()), (None, 1));
+        assert_eq!(seat.poll().len(), 1);
+        assert!(seat.take().rows.iter().all(|rows| rows.told.is_none()), "that was before");
+        seat.rows(1, RowsTold { unused: 1, ..told }, &RowSet::default());
+        assert_eq!(seat.take().rows[1].told, Some(RowsTold { unused: 1, ..told }));
     }
 
     #[test]

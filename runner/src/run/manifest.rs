@@ -3,12 +3,12 @@
 //! A manifest file finds the `ConfigMap`s of its folder; a folder is one manifest. Nothing is fetched from anywhere.
 //! Start at [`load`].
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use aiotest_api::LoadTest;
 use aiotest_api::check::{Problem, check};
-use aiotest_api::load_test::ConfigMapKey;
 use serde_json::{Value, json};
 
 use super::documents::{self, Document};
@@ -26,6 +26,8 @@ pub(crate) struct Manifest {
     pub(crate) files: Files,
     /// Which of them is the aiotestfile.
     pub(crate) aiotestfile: String,
+    /// The one file of each data set, by the set's name.
+    pub(crate) data: BTreeMap<String, Files>,
     /// What was left out or means nothing here, a line each.
     pub(crate) notes: Vec<String>,
 }
@@ -64,9 +66,11 @@ pub(crate) enum Error {
         /// Field paths with the rules.
         problems: Vec<String>,
     },
-    /// The aiotestfile's map is not there.
-    #[error("spec.aiotestfile.configMap: there is no ConfigMap `{name}` in {}; {}", path.display(), found_instead(found))]
+    /// A map is not there.
+    #[error("{field}: there is no ConfigMap `{name}` in {}; {}", path.display(), found_instead(found))]
     NoConfigMap {
+        /// What names the map.
+        field: String,
         /// The map's name.
         name: String,
         /// Where it was looked for.
@@ -75,16 +79,20 @@ pub(crate) enum Error {
         found: Vec<String>,
     },
     /// Two maps of one name.
-    #[error("spec.aiotestfile.configMap: ConfigMap `{name}` is defined more than once: {}", files.join(", "))]
+    #[error("{field}: ConfigMap `{name}` is defined more than once: {}", files.join(", "))]
     SeveralConfigMaps {
+        /// What names the map.
+        field: String,
         /// The map's name.
         name: String,
         /// Where the maps stand.
         files: Vec<String>,
     },
-    /// The aiotestfile's key is not in its map.
-    #[error("spec.aiotestfile.configMap: ConfigMap `{name}` has no key `{key}`; {}", found_instead(found))]
+    /// A key is not in its map.
+    #[error("{field}: ConfigMap `{name}` has no key `{key}`; {}", found_instead(found))]
     NoKey {
+        /// What names the map.
+        field: String,
         /// The map's name.
         name: String,
         /// The missing key.
@@ -115,13 +123,33 @@ pub(crate) fn load(path: &Path) -> Result<Manifest, Error> {
     let mut notes = notes(document, &documents);
     let aiotestfile = &load_test.spec.aiotestfile;
     let (files, aiotestfile) = match (&aiotestfile.config_map, &aiotestfile.inline) {
-        (Some(key), _) => (files_of_map(path, document, key, &documents, &mut notes)?, key.key.clone()),
+        (Some(map), _) => {
+            let field = "spec.aiotestfile.configMap".to_owned();
+            let wanted = Wanted { field, name: &map.name, key: &map.key };
+            (files_of_map(path, document, &wanted, &documents, &mut notes)?, map.key.clone())
+        }
         (None, inline) => {
             let content = inline.clone().unwrap_or_default().into_bytes();
             (Files::from([(INLINE.to_owned(), content)]), INLINE.to_owned())
         }
     };
-    Ok(Manifest { load_test, files, aiotestfile, notes })
+    let mut data = BTreeMap::new();
+    for (index, set) in load_test.spec.data.iter().enumerate() {
+        let (field, map) = (format!("spec.data[{index}].configMap"), &set.config_map);
+        let wanted = Wanted { field, name: &map.name, key: &map.key };
+        let mut file = files_of_map(path, document, &wanted, &documents, &mut notes)?;
+        file.retain(|key, _| *key == map.key);
+        data.insert(set.name.clone(), file);
+    }
+    Ok(Manifest { load_test, files, aiotestfile, data, notes })
+}
+
+/// A key of a map that the LoadTest names.
+struct Wanted<'a> {
+    /// Where it names it.
+    field: String,
+    name: &'a str,
+    key: &'a str,
 }
 
 fn the_load_test<'a>(path: &Path, documents: &'a [Document]) -> Result<&'a Document, Error> {
@@ -161,7 +189,7 @@ fn notes(load_test: &Document, documents: &[Document]) -> Vec<String> {
 fn files_of_map(
     path: &Path,
     load_test: &Document,
-    wanted: &ConfigMapKey,
+    wanted: &Wanted<'_>,
     documents: &[Document],
     notes: &mut Vec<String>,
 ) -> Result<Files, Error> {
@@ -186,30 +214,33 @@ fn files_of_map(
             if let Some(file) = file_of_key(folder, wanted, notes) {
                 return Ok(file);
             }
-            return Err(Error::NoConfigMap { name: wanted.name.clone(), path: folder.to_owned(), found });
+            let (field, name) = (wanted.field.clone(), wanted.name.to_owned());
+            return Err(Error::NoConfigMap { field, name, path: folder.to_owned(), found });
         }
         _ => {
             let files = named.iter().map(|map| map.file.display().to_string()).collect();
-            return Err(Error::SeveralConfigMaps { name: wanted.name.clone(), files });
+            let (field, name) = (wanted.field.clone(), wanted.name.to_owned());
+            return Err(Error::SeveralConfigMaps { field, name, files });
         }
     };
     let files = sources::files_of(&map.value).map_err(|problems| Error::Invalid {
         kind: "ConfigMap",
-        name: wanted.name.clone(),
+        name: wanted.name.to_owned(),
         file: map.file.clone(),
         problems,
     })?;
-    if !files.contains_key(&wanted.key) {
+    if !files.contains_key(wanted.key) {
         let found = files.keys().map(|key| format!("`{key}`")).collect();
-        return Err(Error::NoKey { name: wanted.name.clone(), key: wanted.key.clone(), found });
+        let (field, name, key) = (wanted.field.clone(), wanted.name.to_owned(), wanted.key.to_owned());
+        return Err(Error::NoKey { field, name, key, found });
     }
     Ok(files)
 }
 
 /// What a map of the one file that is named like the wanted key would hold, where that lies in `folder`: so it is
 /// written in an editor, and only a cluster needs a map of it.
-fn file_of_key(folder: &Path, wanted: &ConfigMapKey, notes: &mut Vec<String>) -> Option<Files> {
-    let ConfigMapKey { name, key, .. } = wanted;
+fn file_of_key(folder: &Path, wanted: &Wanted<'_>, notes: &mut Vec<String>) -> Option<Files> {
+    let (name, key) = (wanted.name, wanted.key);
     let content = fs::read_to_string(folder.join(key)).ok()?;
     let files = sources::files_of(&json!({"data": {key: content}})).ok()?;
     notes.push(format!(

@@ -290,3 +290,41 @@ fn no_bytes_of_a_manifest_do_more_than_to_be_refused() {
         Ok(())
     });
 }
+
+/// The same load test with a data set, of a map or of a file.
+fn with_data(key: &str) -> String {
+    format!("{LOAD_TEST}  data: [{{name: accounts, configMap: {{name: rows, key: {key}}}}}]\n")
+}
+
+#[test]
+fn a_data_set_is_one_key_of_a_map_or_a_file_of_that_name() {
+    let rows = "{apiVersion: v1, kind: ConfigMap, metadata: {name: rows}, data: {a.csv: \"user\\nada\\n\", b.csv: x}}";
+    let spec = with_data("a.csv");
+    let manifest = loaded(&[("load.yaml", &spec), ("map.yaml", CONFIG_MAP), ("rows.yaml", rows)]).unwrap();
+    assert_eq!(manifest.data["accounts"], Files::from([("a.csv".to_owned(), b"user\nada\n".to_vec())]));
+    assert_eq!(manifest.notes, [""; 0]);
+
+    let manifest =
+        loaded(&[("load.yaml", &spec), ("map.yaml", CONFIG_MAP), ("a.csv", "user\nbob\n")]).unwrap();
+    assert_eq!(manifest.data["accounts"]["a.csv"], b"user\nbob\n");
+    assert!(
+        manifest.notes[0].contains("kubectl create configmap rows --from-file=a.csv"),
+        "{:?}",
+        manifest.notes
+    );
+}
+
+#[test]
+fn a_data_set_that_is_not_there_is_told_with_its_field() {
+    let spec = with_data("c.csv");
+    let missing = loaded(&[("load.yaml", &spec), ("map.yaml", CONFIG_MAP)]).unwrap_err();
+    assert!(missing.is_missing_source());
+    let said = missing.to_string();
+    assert!(said.starts_with("spec.data[0].configMap: there is no ConfigMap `rows` in"), "{said}");
+    let rows = "{apiVersion: v1, kind: ConfigMap, metadata: {name: rows}, data: {a.csv: x}}";
+    let said = refusal(&[("load.yaml", &spec), ("map.yaml", CONFIG_MAP), ("rows.yaml", rows)]);
+    assert_eq!(said, "spec.data[0].configMap: ConfigMap `rows` has no key `c.csv`; there is `a.csv`");
+    let wrong = with_data("c.txt");
+    let said = refusal(&[("load.yaml", &wrong), ("map.yaml", CONFIG_MAP)]);
+    assert!(said.contains("spec.data[0].configMap.key: must match"), "{said}");
+}

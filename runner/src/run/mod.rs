@@ -121,11 +121,18 @@ fn manifest_carried_out(arguments: &Arguments, python: &Path, output: &Output) -
         arguments.report_json.as_deref().map(ReportFile::at).transpose().map_err(refuse(USAGE))?;
     let stage = Stage::set(python).map_err(refuse(NOT_RUN))?;
     let aiotestfile = stage.write_sources(&manifest.files, &manifest.aiotestfile).map_err(refuse(NOT_RUN))?;
+    let data = stage.write_data(&manifest.data).map_err(refuse(NOT_RUN))?;
     let id = stage::random_hex(8).map_err(refuse(NOT_RUN))?;
     let name = manifest.load_test.metadata.name.clone().unwrap_or_default();
     let run = RunIdentity { id, name, namespace: String::new(), number: 1 };
     // The runners themselves are the processes here.
-    let spec = plan::run_spec(&manifest.load_test, run, 1, aiotestfile.display().to_string());
+    let spec = plan::run_spec(
+        &manifest.load_test,
+        run,
+        1,
+        aiotestfile.display().to_string(),
+        &data.display().to_string(),
+    );
     carried_out(&spec, metrics, &stage, report_file, output)
 }
 

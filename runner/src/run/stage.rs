@@ -3,6 +3,7 @@
 //!
 //! Only their owner can read them, and they are gone when the run is. Start at [`Stage::set`].
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Read, Write};
@@ -87,6 +88,17 @@ impl Stage {
         Ok(folder.join(aiotestfile))
     }
 
+    /// Lays the file of each data set into a folder of the set's name, and returns where these folders lie.
+    pub(crate) fn write_data(&self, data: &BTreeMap<String, Files>) -> Result<PathBuf, Error> {
+        let folder = self.path("data");
+        for (name, file) in data {
+            let own = folder.join(name);
+            let written = fs::create_dir_all(&own).and_then(|()| sources::write(file, &own));
+            written.map_err(|source| self.unwritten(source))?;
+        }
+        Ok(folder)
+    }
+
     /// Writes what the run is.
     pub(crate) fn write_plan(&self, spec: &RunSpec) -> Result<(), Error> {
         let text = serde_json::to_vec_pretty(spec).map_err(io::Error::from);
@@ -165,6 +177,17 @@ mod tests {
         let mode = |name: &str| fs::metadata(stage.path(name)).unwrap().permissions().mode() & 0o777;
         assert_eq!((mode(""), mode("token")), (0o700, 0o600));
         assert_ne!(stage.token(), self::stage().token());
+    }
+
+    #[test]
+    fn the_file_of_each_data_set_lies_in_a_folder_of_its_name() {
+        let stage = stage();
+        let file = |text: &str| Files::from([("a.csv".to_owned(), text.as_bytes().to_vec())]);
+        let data = [("accounts", file("user\nada\n")), ("terms", file("term\nlamp\n"))];
+        let data = data.map(|(name, file)| (name.to_owned(), file)).into();
+        let folder = stage.write_data(&data).unwrap();
+        assert_eq!(fs::read_to_string(folder.join("terms/a.csv")).unwrap(), "term\nlamp\n");
+        assert_eq!(fs::read_to_string(folder.join("accounts/a.csv")).unwrap(), "user\nada\n");
     }
 
     #[test]

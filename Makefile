@@ -21,9 +21,10 @@ PACKAGE := runner/pyproject.toml runner/README.md \
     $(shell find runner/python -name '*.py' -o -name '*.pyi' -o -name py.typed)
 OPERATOR := Cargo.toml Cargo.lock $(wildcard */Cargo.toml) $(shell find api core operator wire -name '*.rs')
 TARGET := Cargo.toml Cargo.lock examples/target/Cargo.toml $(shell find examples/target/src -name '*.rs')
+SWARM := Cargo.toml Cargo.lock bench/scale/swarm/Cargo.toml $(shell find bench/scale/swarm/src core -name '*.rs')
 WITNESS := Cargo.toml Cargo.lock witness/Cargo.toml $(shell find witness/src -name '*.rs')
 
-.PHONY: help install demo cluster cluster-down images load test test-e2e test-long lint test-rust test-python bench generate clean
+.PHONY: help install demo cluster cluster-down images load test test-e2e test-long lint test-rust test-python bench bench-scale generate clean
 
 help: ## What can be made.
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -80,6 +81,9 @@ bench: $(CACHE)/bin/aiotest-example-target $(CACHE)/wheel-release ## Requests pe
 	scripts/need.sh rust python bench
 	.venv/bin/python bench/run.py --rounds $${ROUNDS:-7} $(CASES)
 
+bench-scale: $(CACHE)/installed $(CACHE)/bin/aiotest-swarm ## What up to a thousand runners cost their master. CASES=1000x20
+	.venv/bin/python bench/scale.py $(CASES)
+
 generate: ## Write what is generated: crds/ and the chart's copy from api/, the exporter's golden text, docs/api.md.
 	scripts/need.sh rust python
 	@mkdir -p $(CACHE)
@@ -127,6 +131,12 @@ $(CACHE)/bin/aiotest-witness: $(WITNESS)
 	cargo build --locked --profile $(PROFILE) -p aiotest-witness
 	@mkdir -p $(@D)
 	cp target/$(PROFILE)/aiotest-witness $@
+
+$(CACHE)/bin/aiotest-swarm: $(SWARM)
+	scripts/need.sh rust
+	cargo build --locked --profile $(PROFILE) -p aiotest-swarm
+	@mkdir -p $(@D)
+	cp target/$(PROFILE)/aiotest-swarm $@
 
 # What goes into the images, compiled outside of them.
 $(CACHE)/static/aiotest-operator: $(OPERATOR)

@@ -1,8 +1,9 @@
 """How many users a process holds: memory of each, how fast they start, how late their jobs are.
 
-Three cases: users with a connection each in one process (a), in five (b), and many more users over
-connections that they share (c). Starts targets and runs of its own on loopback, and fails where the target's
-count is another than the report's, or where a promise is not met. `python bench/users.py --help`.
+Four cases: users with a connection each in one process (a), in five (b), and many more users over
+connections that they share in one process (c), in four (d). Starts targets and runs of its own on loopback,
+and fails where the target's count is another than the report's, or where a promise is not met. `python
+bench/users.py --help`.
 """
 
 from __future__ import annotations
@@ -54,6 +55,7 @@ CASES = {
     "a": Case("one process, a connection each", 1, 18_000, 5_000, 10.0, 0, 16.0),
     "b": Case("five processes, a connection each", 5, 90_000, 5_000, 30.0, 0, 16.0),
     "c": Case("one process, shared connections", 1, 100_000, 5_000, 60.0, 1_000, 8.0),
+    "d": Case("four processes, shared connections", 4, 300_000, 6_000, 90.0, 1_000, 8.0),
 }
 
 
@@ -112,7 +114,7 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--users", type=int, help="of all processes together")
     parser.add_argument("--rate", type=int, help="users started per second, of all processes together")
     parser.add_argument("--think", type=float, help="seconds between two requests of a user")
-    parser.add_argument("--connections", type=int, help="of case c")
+    parser.add_argument("--connections", type=int, help="of a process in cases c and d")
     parser.add_argument(
         "--seconds", type=float, help="of load beyond the ramp (default: a think time and a ramp more)"
     )

@@ -13,7 +13,7 @@ from run import PROGRAMS, arguments
 def test_without_a_case_all_are_measured() -> None:
     assert set(arguments([]).cases) == {*(case.name for case in CASES), "shares", *PROGRAMS}
     assert arguments(["gather", "users"]).cases == ["gather", "users"]
-    assert users.arguments([]).cases == ["a", "b", "c"]
+    assert users.arguments([]).cases == ["a", "b", "c", "d"]
     assert users.arguments(["c"]).cases == ["c"]
 
 

@@ -217,7 +217,8 @@ impl Master {
             self.members.insert(id.clone(), Member { last_merged, known, ..Member::new(now) });
             self.share_anew(now);
         }
-        if let Some(known) = self.members.get_mut(&id) {
+        // One that repeats itself has not heard the answer: its time to stop its load runs on.
+        if let Some(known) = self.members.get_mut(&id).filter(|known| known.newest < report.sequence) {
             known.last_heard = known.last_heard.max(now);
         }
         let send_full = self.state != RunState::Ended && self.take_in(now, report);

@@ -89,6 +89,9 @@ pub struct Report {
     /// clock.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stopped_at: Option<Tick>,
+    /// When its first users began, once they are there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub began: Option<Began>,
     /// What it heard last, `now` as it reckons the master's clock to be; only in reports that follow an unanswered one,
     /// for a master that was replaced and remembers nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -107,6 +110,18 @@ pub struct ClassUsers {
     /// Users that ended with an error; they are not replaced.
     #[serde(default)]
     pub dead: u32,
+}
+
+/// When a process' first users began, by the master's clock as the process reckons it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Began {
+    /// When the plan first had users for it.
+    pub due: Tick,
+    /// When they were there.
+    pub at: Tick,
+    /// The master's clock may have read so much more or less then: half of what a message took there and back.
+    #[serde(with = "micros")]
+    pub uncertainty: Duration,
 }
 
 /// What was measured between two marks.

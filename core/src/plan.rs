@@ -54,6 +54,14 @@ impl Ramp {
             + Duration::try_from_secs_f64((f64::from(apart) / self.rate).min(1e9)).unwrap_or(Duration::MAX)
     }
 
+    /// When there are `users` of them at the earliest, on a line that leads there upwards; never before the ramp is in
+    /// force.
+    pub fn reaches(&self, users: u32) -> Tick {
+        let apart = f64::from(users.saturating_sub(self.from));
+        let seconds = if is_rate(self.rate) { (apart / self.rate).min(1e9) } else { 0.0 };
+        (self.since + Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)).max(self.at)
+    }
+
     /// The first instant after `now` at which the number of users changes; `None` once the end is reached.
     pub fn next_change(&self, now: Tick) -> Option<Tick> {
         let users = self.users(now);
@@ -128,6 +136,8 @@ mod tests {
         assert_eq!(ramp.end(), at(12));
         assert_eq!(ramp.next_change(at(11)), Some(at(11) + Duration::from_millis(20)));
         assert_eq!(ramp.next_change(at(12)), None);
+        assert_eq!([0, 50, 100].map(|users| ramp.reaches(users)), [at(10), at(11), at(12)]);
+        assert_eq!(Ramp { at: at(11), rate: 0.0, ..ramp }.reaches(1), at(11));
     }
 
     #[test]

@@ -23,6 +23,9 @@ pub struct Report {
     pub run: Run,
     /// How many users.
     pub users: Users,
+    /// How far apart its processes began; absent where none did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start: Option<Start>,
     /// What became of it.
     pub verdict: Verdict,
     /// All requests together.
@@ -85,6 +88,20 @@ pub struct Iterations {
     pub shed: u64,
     /// Of those begun, by more than 10 ms after their instants.
     pub late: u64,
+}
+
+/// How far apart processes began: of each the instant at which its first users were there is held against the instant at
+/// which the plan first had users for it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Start {
+    /// Processes that began, those that joined or were started again later included.
+    pub processes: u32,
+    /// From the earliest of them to the latest.
+    pub skew_ms: f64,
+    /// How far the latest was behind its plan.
+    pub latest_ms: f64,
+    /// Every instant is known to so much either way, or better: half of what a message took to the master and back.
+    pub uncertainty_ms: f64,
 }
 
 /// What was measured apart.

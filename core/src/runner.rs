@@ -7,8 +7,10 @@
 //! [`Runner::poll_timeout`]. Start at [`Runner`].
 
 mod arrivals;
+mod begin;
 mod clock;
 mod outbox;
+mod pace;
 mod rendezvous;
 mod rows;
 mod users;
@@ -25,8 +27,10 @@ use crate::message::{
 use crate::share::ShareRow;
 use crate::stats::Statistics;
 use crate::tick::Tick;
+use begin::Begin;
 use clock::MasterClock;
 use outbox::Outbox;
+use pace::Pace;
 use rendezvous::Places;
 use rows::Rows;
 pub use rows::RowsTold;
@@ -141,6 +145,7 @@ pub struct Measurement {
 pub struct Runner {
     id: ProcessId,
     classes: Vec<String>,
+    pace: Pace,
     dead_man: Duration,
     clock: MasterClock,
     outbox: Outbox,
@@ -158,6 +163,7 @@ pub struct Runner {
     phase: Phase,
     /// The last mark that a measurement was made at or after.
     window: Tick,
+    begin: Begin,
     health: Health,
     sent_total: u64,
     next_report: Tick,
@@ -203,6 +209,7 @@ impl Runner {
     pub fn new(id: ProcessId, classes: Vec<String>, dead_man: Duration, now: Tick) -> Self {
         let users = Users::new(classes.len());
         Self {
+            pace: Pace::of(&id),
             id,
             classes,
             dead_man,
@@ -218,6 +225,7 @@ impl Runner {
             stopped_at: None,
             phase: Phase::Waiting,
             window: Tick::ZERO,
+            begin: Begin::default(),
             health: Health::default(),
             sent_total: 0,
             next_report: now,
@@ -256,7 +264,7 @@ impl Runner {
         self.unanswered = false;
         let classes = self.classes.len();
         assignment.plan.arrivals.take_if(|arrivals| !arrivals.is_sane(classes));
-        self.clock.learn(assignment.now, received_at);
+        self.clock.learn(assignment.now, sent_at, received_at);
         let lease = sent_at + self.dead_man;
         self.lease_until = self.lease_until.max(Some(lease));
         if assignment.send_full {
@@ -307,7 +315,9 @@ impl Runner {
     /// How many users of a class are live and how many have died. Call it only when all that was polled before has been
     /// carried out.
     pub fn handle_users(&mut self, class: usize, live: u32, dead: u32) {
-        self.users.report(class, ClassUsers { live, dead }, &self.actions);
+        let users = ClassUsers { live, dead };
+        self.begin.see(users);
+        self.users.report(class, users, &self.actions);
     }
 
     /// How many users wait at a rendezvous, and for how many of the run; `None` for all. The same holds as of
@@ -348,6 +358,7 @@ impl Runner {
             self.users.follow(&wanted, &mut self.actions);
         }
         self.check_rendezvous(now);
+        self.check_begin(now);
         self.check_complete(now);
         if matches!(self.phase, Phase::Draining { .. })
             && self.settled == Settled::No
@@ -366,7 +377,7 @@ impl Runner {
         }
         self.sent_at = Some(now);
         self.last_report = Some(now);
-        self.next_report = now + self.interval(now);
+        self.next_report = now + self.until_next(now);
         let rows = self.rows.report(now, self.phase == Phase::Running);
         if let Some(report) = self.outbox.unacknowledged() {
             return Some(Report { heard: self.heard(now), rows, ..report.clone() });
@@ -386,6 +397,7 @@ impl Runner {
             sent_total: self.sent_total,
             health,
             stopped_at: self.stopped_at,
+            began: self.begin.began(),
             ..Report::default()
         };
         let report = self.outbox.close(report);
@@ -466,6 +478,11 @@ impl Runner {
         }
     }
 
+    /// When the load starts, by the process' own clock; `None` until that is agreed.
+    pub fn starts_at(&self) -> Option<Tick> {
+        self.clock.own(self.assignment.as_ref()?.start?)
+    }
+
     /// Users that are live in all processes together, as last heard.
     pub fn user_count(&self) -> u32 {
         self.assignment.as_ref().map_or(0, |assignment| assignment.users)
@@ -484,6 +501,13 @@ impl Runner {
     fn report_due(&self, now: Tick) -> bool {
         let due = self.sent_at.map_or(self.next_report, |sent_at| sent_at + RESEND);
         self.phase != Phase::Ended && due <= now
+    }
+
+    fn until_next(&self, now: Tick) -> Duration {
+        match (self.interval(now), self.clock.master(now)) {
+            (INTERVAL, Some(master)) => self.pace.until_next(master, INTERVAL),
+            (interval, _) => interval,
+        }
     }
 
     fn interval(&self, now: Tick) -> Duration {
@@ -542,6 +566,16 @@ impl Runner {
         if at <= master && !matches!(self.phase, Phase::Draining { .. } | Phase::Ended) {
             self.drain(deadline - master, false);
             self.next_report = self.next_report.min(now + BRISK);
+        }
+    }
+
+    fn check_begin(&mut self, now: Tick) {
+        let Some(assignment) = self.assignment.as_ref().filter(|_| self.phase == Phase::Running) else {
+            return;
+        };
+        if let Some(master) = self.clock.master(now) {
+            self.begin.order(&assignment.plan, &assignment.share, master);
+            self.begin.check(|| self.clock.between(now));
         }
     }
 

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::histogram::Histogram;
 use crate::tick::micros_of;
 use bounded::{Counts, cut};
 pub use iterations::Iterations;
@@ -169,7 +170,16 @@ impl Statistics {
 
     /// Adds all of `other`, exactly. The order of merges makes no difference, up to what goes to [`OTHER`].
     pub fn merge(&mut self, other: &Self) {
-        other.rows.iter().for_each(|row| self.merge_row(row));
+        self.merge_by(other, Histogram::merge);
+    }
+
+    /// As [`Self::merge`], in the least room: for what is held by the thousand and looked at seldom.
+    pub fn hold(&mut self, other: &Self) {
+        self.merge_by(other, Histogram::hold);
+    }
+
+    fn merge_by(&mut self, other: &Self, add: fn(&mut Histogram, &Histogram)) {
+        other.rows.iter().for_each(|row| self.merge_row(row, add));
         for (text, count) in other.user_errors.iter() {
             self.user_errors.add(self.errors.admit(text), count);
         }
@@ -213,7 +223,10 @@ impl Statistics {
     pub fn total_of(&self, wanted: impl Fn(&Row) -> bool) -> Row {
         let mut total = Row::new("Total", "");
         let mut errors = bounded::Known::default();
-        self.rows.iter().filter(|row| wanted(row)).for_each(|row| total.merge(row, &mut errors));
+        self.rows
+            .iter()
+            .filter(|row| wanted(row))
+            .for_each(|row| total.merge(row, &mut errors, Histogram::merge));
         total
     }
 
@@ -231,10 +244,10 @@ impl Statistics {
         self.keys.get(name)?.iter().find(|(known, _)| **known == *method).map(|(_, key)| *key)
     }
 
-    fn merge_row(&mut self, theirs: &Row) {
+    fn merge_row(&mut self, theirs: &Row, add: fn(&mut Histogram, &Histogram)) {
         if !theirs.is_empty() {
             let key = self.row(&theirs.name, &theirs.method);
-            self.rows[key.0 as usize].merge(theirs, &mut self.errors);
+            self.rows[key.0 as usize].merge(theirs, &mut self.errors, add);
         }
     }
 }
@@ -279,7 +292,7 @@ impl<'de> Deserialize<'de> for Statistics {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let wire = Wire::deserialize(deserializer)?;
         let mut statistics = Self { iterations: wire.iterations, ..Self::default() };
-        wire.rows.iter().for_each(|row| statistics.merge_row(row));
+        wire.rows.iter().for_each(|row| statistics.merge_row(row, Histogram::merge));
         for (text, count) in wire.user_errors {
             statistics.user_errors.add(statistics.errors.admit(cut(&text)), count);
         }

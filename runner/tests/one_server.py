@@ -16,7 +16,8 @@ from typing import Any
 
 class OneServer(ThreadingHTTPServer):
     """Answers every path with a small JSON: `/missing` with 404, `/held` when it is released. `counts` is by
-    path, `stamps` says when each request came, by the monotonic clock.
+    path, and so is `latest`, the monotonic time of the last request; `stamps` says when each came, by the same
+    clock.
     """
 
     daemon_threads = True
@@ -27,6 +28,7 @@ class OneServer(ThreadingHTTPServer):
         self.tls = tls
         self.counts: Counter[str] = Counter()
         self.stamps: defaultdict[str, list[float]] = defaultdict(list)
+        self.latest: dict[str, float] = {}
         self.changed = threading.Condition()
         self.release = threading.Event()
 
@@ -56,6 +58,7 @@ class _Handler(BaseHTTPRequestHandler):
         with self.server.changed:
             self.server.counts[self.path] += 1
             self.server.stamps[self.path].append(time.monotonic())
+            self.server.latest[self.path] = time.monotonic()
             self.server.changed.notify_all()
         if self.path == "/held":
             self.server.release.wait(20)

@@ -9,6 +9,7 @@ import re
 import signal
 import time
 import urllib.request
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -16,6 +17,8 @@ from types import TracebackType
 from typing import Any, Self
 
 from command_line import Command, free_port
+
+TOKEN = "secret"
 
 USERS = """
     from aiotest import AsyncHttpUser, events
@@ -46,9 +49,9 @@ def constant(users: int, seconds: float) -> dict[str, Any]:
     return {"constant": {"users": users, "spawn_rate": 50, "duration": round(seconds * 1_000_000)}}
 
 
-def plan(folder: Path, **more: Any) -> Path:
+def plan(folder: Path, token: str = TOKEN, **more: Any) -> Path:
     """A plan file of 4 users for 6 seconds, and the run's token beside it."""
-    (folder / "token").write_text("secret")
+    (folder / "token").write_text(token)
     path = folder / "plan.json"
     spec = {
         "run": {"id": "r1", "name": "shop", "number": 1},
@@ -84,13 +87,13 @@ def pod_argv(folder: Path, master: str, name: str) -> list[object]:
     ]
 
 
-def ask(method: str, address: str, path: str, body: object = None) -> tuple[int, str]:
+def ask(method: str, address: str, path: str, body: object = None, token: str = TOKEN) -> tuple[int, str]:
     """Speak to a master with the run's token. Returns the status and the text of its answer."""
     request = urllib.request.Request(
         f"http://{address}{path}",
         method=method,
         data=None if body is None else json.dumps(body).encode(),
-        headers={"Authorization": "Bearer secret", "Content-Type": "application/json"},
+        headers={"Authorization": f"Bearer {token}", "Content-Type": "application/json"},
     )
     with urllib.request.urlopen(request, timeout=10) as reply:
         return reply.status, reply.read().decode()
@@ -135,12 +138,13 @@ def result(control: str) -> dict[str, Any]:
 class PodMaster:
     """A master as in a pod, on ports of its own; it can be killed, and started again."""
 
-    def __init__(self, folder: Path, **more: Any) -> None:
-        self.folder = folder
-        plan(folder, **more)
+    def __init__(self, folder: Path, token: str = TOKEN, control: str | None = None, **more: Any) -> None:
+        self.folder, self.token = folder, token
+        plan(folder, token, **more)
         (folder / "state").mkdir()
         (folder / "termination").write_text("")
-        self.control, self.metrics = f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}"
+        self.control = control or f"127.0.0.1:{free_port()}"
+        self.metrics = f"127.0.0.1:{free_port()}"
         self.command = self._start()
 
     def _start(self) -> Command:
@@ -170,10 +174,20 @@ class PodMaster:
         """As the kubelet does after a crash: the same files, a new process."""
         self.command = self._start()
 
+    def ask(self, method: str, path: str, body: object = None) -> tuple[int, str]:
+        """Speak to it with the run's token. Returns the status and the text of its answer."""
+        return ask(method, self.control, path, body, self.token)
+
+    def has_result(self) -> bool:
+        """Whether the run is over; not so while it is away."""
+        with suppress(OSError):
+            return self.ask("GET", "/v1/result")[0] == 200
+        return False
+
     def status(self) -> dict[str, Any]:
         """The live figures; empty while it is away."""
         try:
-            _, text = ask("GET", self.control, "/v1/status")
+            _, text = self.ask("GET", "/v1/status")
         except OSError:
             return {}
         status: dict[str, Any] = json.loads(text)
@@ -192,12 +206,23 @@ class PodMaster:
 
     def result(self) -> dict[str, Any]:
         """The report, awaited; not acknowledged."""
-        return result(self.control)
+        until("the run has a result", self.has_result)
+        result: dict[str, Any] = json.loads(self.ask("GET", "/v1/result")[1])
+        return result
 
     def sent(self) -> int:
         """Requests sent, as `/metrics` has them."""
         samples = re.findall(r"^aiotest_requests_sent_total\{.*\} (\d+)", self.scrape(), re.MULTILINE)
         return sum(int(sample) for sample in samples)
+
+    def users_by_runner(self) -> Counter[str]:
+        """Live users by runner, as `/metrics` has them; none while it is away or does not know."""
+        users: Counter[str] = Counter()
+        with suppress(OSError):
+            nodes = r'^aiotest_workers_user_count\{.*node="([^/"]+)/\d+"\} (\d+)'
+            for runner, count in re.findall(nodes, self.scrape(), re.MULTILINE):
+                users[runner] += int(count)
+        return users
 
     def scrape(self) -> str:
         """What Prometheus would read."""
@@ -205,7 +230,7 @@ class PodMaster:
 
     def end(self) -> int:
         """Take the result's reader's part, and Prometheus's: then nothing keeps it. Returns its exit code."""
-        ask("POST", self.control, "/v1/result/acknowledged")
+        self.ask("POST", "/v1/result/acknowledged")
         for _ in range(2):
             # With scrapes that the test has made since the end, the first of these may have been the last.
             with suppress(OSError):

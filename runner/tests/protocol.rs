@@ -4,9 +4,10 @@
 mod crowd;
 mod restart;
 
-use std::io::{Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::sync::atomic::Ordering;
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use aiotest_core::master::{Hooks, MasterEvent};
@@ -346,6 +347,18 @@ fn a_runner_that_hands_over_leaves_nothing_behind() {
     assert_eq!(result(&master)["total"]["sent"], sent);
 }
 
+/// CPU time of all control threads of this process, in the kernel's hundredths of a second.
+fn control_threads_ticks() -> u64 {
+    let tasks = std::fs::read_dir("/proc/self/task").unwrap();
+    let stats = tasks.filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("stat")).ok());
+    let ticks = |stat: String| -> Option<u64> {
+        let (name, rest) = stat.split_once('(')?.1.rsplit_once(')')?;
+        let used: Vec<&str> = rest.split_whitespace().skip(11).take(2).collect();
+        (name == "aiotest-control").then_some(used[0].parse::<u64>().ok()? + used[1].parse::<u64>().ok()?)
+    };
+    stats.filter_map(ticks).sum()
+}
+
 #[test]
 fn a_runner_whose_master_falls_silent_stops_its_load_and_ends_what_does_not() {
     let mut spec = spec(20, 60);
@@ -371,6 +384,10 @@ fn a_runner_whose_master_falls_silent_stops_its_load_and_ends_what_does_not() {
     });
     assert!(Duration::from_secs(4) < stubborn_for, "{stubborn_for:?}");
     assert!(!stops.process_ended.load(Ordering::Relaxed), "this one keeps what it measured and dials on");
+    let before = control_threads_ticks();
+    std::thread::sleep(Duration::from_secs(1));
+    let used = control_threads_ticks() - before;
+    assert!(used < 30, "waiting for a master took {used} hundredths of a second of CPU in a second");
     for crowd in crowds {
         crowd.kill();
     }
@@ -404,4 +421,49 @@ fn a_replaced_process_is_refused_and_no_series_appears_twice() {
     assert!(names.iter().any(|line| line.contains(r#"node="runner-0/0""#)), "{names:?}");
     assert_ne!(first.finish(), 0);
     second.kill();
+}
+
+/// Reads one request off a connection.
+fn read_request(socket: &TcpStream) {
+    let (mut reader, mut length) = (BufReader::new(socket), 0);
+    let mut line = String::new();
+    while line != "\r\n" {
+        line.clear();
+        reader.read_line(&mut line).unwrap();
+        if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
+            length = value.trim().parse().unwrap();
+        }
+    }
+    reader.take(length).read_to_end(&mut Vec::new()).unwrap();
+}
+
+#[test]
+fn a_ramp_is_followed_step_by_step_also_while_an_answer_is_awaited() {
+    let spec = spec(40, 60);
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let (over, waits) = mpsc::channel::<()>();
+    // Says once what there is to do, and takes every other report without a word.
+    let master = std::thread::spawn(move || {
+        let (mut socket, _) = listener.accept().unwrap();
+        read_request(&socket);
+        let start = 1_000_000 + 600_000;
+        let ramp = json!({"version": 1, "at": start, "since": start, "from": 0, "to": 40, "rate": 100.0});
+        let answer = json!({
+            "version": 1, "epoch": 1, "now": 1_000_000, "acknowledged": 1, "state": "running", "start": start,
+            "plan": {"version": 1, "ramps": [ramp]},
+            "share": {"rows": [{"position": 0, "of": 1, "from": [0, 0], "to": [30, 10]}]},
+        })
+        .to_string();
+        write!(socket, "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{answer}", answer.len()).unwrap();
+        let _ = waits.recv();
+    });
+    let who = ProcessId { runner: "runner-0".into(), process: 0, incarnation: 1 };
+    let crowd = Crowd::join(who, &spec, &classes(), &address, &token());
+    wait(Duration::from_secs(10), "40 users", || crowd.seen.users.load(Ordering::Relaxed) == 40);
+    let orders = crowd.seen.orders.load(Ordering::Relaxed);
+    assert!(10 < orders, "40 users in {orders} orders: they were started in heaps");
+    crowd.kill();
+    drop(over);
+    master.join().unwrap();
 }

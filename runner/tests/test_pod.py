@@ -7,8 +7,6 @@ from __future__ import annotations
 import os
 import re
 import signal
-import socket
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -18,6 +16,7 @@ from typing import Any
 
 import pytest
 from command_line import Command, free_port, run, write
+from faulty_proxy import NONE, PARTITION, FaultyProxy
 from one_server import OneServer, one_server
 from processes import USERS, PodMaster, ask, children, constant, plan, pod_argv, until
 
@@ -34,7 +33,7 @@ def server() -> Iterator[OneServer]:
 def started(folder: Path, *names: str, **more: Any) -> Iterator[tuple[PodMaster, dict[str, Command]]]:
     """A master and a pod of each name, with a plan of a minute unless it says otherwise."""
     with ExitStack() as stack:
-        spec = {"load": constant(4, 60), "runners": len(names)} | more
+        spec: dict[str, Any] = {"load": constant(4, 60), "runners": len(names)} | more
         master = stack.enter_context(PodMaster(folder, **spec))
         pods = {
             name: stack.enter_context(Command(*pod_argv(folder, master.control, name), cwd=folder))
@@ -270,66 +269,17 @@ def test_a_killed_master_goes_on_where_it_was_and_every_request_is_counted(
         assert master.end() == 0, master.command.output
 
 
-class Wire:
-    """A relay between runners and their master that can be cut as a network is: nothing is closed."""
-
-    def __init__(self, to: str) -> None:
-        self._to = to
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.address = f"127.0.0.1:{self._listener.getsockname()[1]}"
-        self.whole = threading.Event()
-        self.whole.set()
-        self._closed = False
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def _accept(self) -> None:
-        while not self._closed:
-            try:
-                near, _ = self._listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._relay, args=(near,), daemon=True).start()
-
-    def _relay(self, near: socket.socket) -> None:
-        host, port = self._to.split(":")
-        try:
-            far = socket.create_connection((host, int(port)))
-        except OSError:
-            near.close()
-            return
-        for source, sink in ((near, far), (far, near)):
-            threading.Thread(target=self._pump, args=(source, sink), daemon=True).start()
-
-    def _pump(self, source: socket.socket, sink: socket.socket) -> None:
-        try:
-            while data := source.recv(65536):
-                self.whole.wait()
-                sink.sendall(data)
-        except OSError:
-            pass
-        finally:
-            source.close()
-            sink.close()
-
-    def close(self) -> None:
-        """Cut it for good."""
-        self._closed = True
-        self.whole.set()
-        self._listener.close()
-
-
 def test_load_stops_at_the_dead_man_time_and_goes_on_when_the_master_is_back(
     server: OneServer, tmp_path: Path
 ) -> None:
     write(tmp_path, USERS)
-    more = {"host": server.url, "load": constant(4, 60), "dead_man": 3_000_000}
+    more: dict[str, Any] = {"host": server.url, "load": constant(4, 60), "dead_man": 3_000_000}
     with ExitStack() as stack:
         master = stack.enter_context(PodMaster(tmp_path, **more))
-        wire = Wire(master.control)
-        stack.callback(wire.close)
-        pod = stack.enter_context(Command(*pod_argv(tmp_path, wire.address, "pod-a"), cwd=tmp_path))
+        proxy = stack.enter_context(FaultyProxy(master.control))
+        pod = stack.enter_context(Command(*pod_argv(tmp_path, proxy.address, "pod-a"), cwd=tmp_path))
         until("all users are live", lambda: master.users() == 4)
-        wire.whole.clear()
+        proxy.set(PARTITION)
         cut = time.monotonic()
         last = [server.counts["/ok"], cut]
 
@@ -341,7 +291,7 @@ def test_load_stops_at_the_dead_man_time_and_goes_on_when_the_master_is_back(
         until("there is no load", is_quiet, within=10)
         assert 0.5 < last[1] - cut < 4, "the load goes on without its master, for the dead-man time"
         quiet = server.counts["/ok"]
-        wire.whole.set()
+        proxy.set(NONE)
         until("there is load again", lambda: server.counts["/ok"] > quiet + 20, within=15)
         stop(master)
         assert pod.end() == 0, pod.output

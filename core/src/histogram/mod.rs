@@ -10,6 +10,8 @@ mod grid;
 mod packed;
 mod wire;
 
+use std::iter::Map;
+
 use hdrhistogram::Histogram as Hdr;
 
 use grid::Grid;
@@ -19,9 +21,9 @@ use packed::Packed;
 pub const MAX_MICROS: u64 = 3_600_000_000;
 /// The dense form is added to in place, but in tens of times the room: what is packed stays so up to this many buckets, as
 /// it is written anew quickly, and beyond where so few are added at a time that it is hardly in use.
-const DENSE_ABOVE: usize = 1024;
+const DENSE_ABOVE: usize = 128;
 /// Of the latter kind is what has more than this many buckets for each that is added.
-const IDLE_ABOVE: usize = 64;
+const IDLE_ABOVE: usize = 16;
 /// Up to so many recorded times are a list. The dense form has room for every bucket up to the longest of them.
 const LISTED: usize = 256;
 
@@ -71,6 +73,18 @@ impl Histogram {
 
     /// Adds all of `other`, exactly: the order of merges makes no difference.
     pub fn merge(&mut self, other: &Self) {
+        self.merge_as(other, |mine| {
+            mine.len() <= DENSE_ABOVE || other.buckets.len().saturating_mul(IDLE_ABOVE) < mine.len()
+        });
+    }
+
+    /// As [`Self::merge`], in the least room: for what is held by the thousand and looked at seldom.
+    pub fn hold(&mut self, other: &Self) {
+        self.merge_as(other, |_| true);
+    }
+
+    /// Stays packed if `may_stay` says so of what is there.
+    fn merge_as(&mut self, other: &Self, may_stay: impl FnOnce(&Packed) -> bool) {
         if other.is_empty() {
             return;
         }
@@ -82,12 +96,14 @@ impl Histogram {
         if let Buckets::Listed(_) = self.buckets {
             self.buckets = Buckets::Packed(indexed(self.digits, self.pairs()).collect());
         }
-        if let Buckets::Packed(mine) = &self.buckets
+        if let Buckets::Packed(mine) = &mut self.buckets
             && self.digits == other.digits
-            && (mine.len() <= DENSE_ABOVE || other.pairs().count().saturating_mul(IDLE_ABOVE) < mine.len())
+            && may_stay(mine)
         {
-            self.buckets = Buckets::Packed(mine.with(indexed(self.digits, other.pairs())));
-            return;
+            return match &other.buckets {
+                Buckets::Packed(theirs) => mine.add(theirs.iter()),
+                _ => mine.add(indexed(self.digits, other.pairs())),
+            };
         }
         let dense = self.dense();
         other.pairs().for_each(|(value, count)| add(dense, value, count));
@@ -191,6 +207,17 @@ impl Histogram {
     }
 }
 
+impl Buckets {
+    /// How many there are, at most.
+    fn len(&self) -> usize {
+        match self {
+            Self::Packed(packed) => packed.len(),
+            Self::Listed(times) => times.len(),
+            Self::Dense(dense) => dense.distinct_values(),
+        }
+    }
+}
+
 impl PartialEq for Histogram {
     fn eq(&self, other: &Self) -> bool {
         let figures = |one: &Self| (one.digits, one.count, one.sum, one.min, one.max);
@@ -199,7 +226,10 @@ impl PartialEq for Histogram {
 }
 
 /// Values with their counts, as indices of buckets with them.
-fn indexed(digits: u8, pairs: impl Iterator<Item = (u64, u64)>) -> impl Iterator<Item = (u64, u64)> {
+fn indexed<P: Iterator<Item = (u64, u64)>>(
+    digits: u8,
+    pairs: P,
+) -> Map<P, impl FnMut((u64, u64)) -> (u64, u64)> {
     let grid = Grid::of(digits);
     pairs.map(move |(value, count)| (grid.index(in_range(value)), count))
 }

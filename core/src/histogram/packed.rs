@@ -1,69 +1,121 @@
-//! A histogram's buckets in the least room: a run holds those of hundreds of names, and keeps them as it goes on.
+//! A histogram's buckets in the least room: a run holds those of hundreds of names, and of a thousand processes, and keeps
+//! them as it goes on.
 //!
-//! Never changed in place: adding makes a new one, of exactly the room that it needs. Start at [`Packed::with`].
+//! What is packed is never changed in place: what is added lies beside it until there is enough of it to pack all anew.
+//! Start at [`Packed::add`].
+
+use std::iter::{Peekable, empty};
+
+/// What is added lies beside what is packed up to one for so many buckets of that...
+const SHARE: usize = 8;
+/// ...and so many more.
+const FEW: usize = 32;
 
 /// Rising buckets (indices below the highest `u64`) with their counts: for each how many are empty before it, then its
 /// count, both in Elias' gamma code (as many zeros as the number has binary digits after its first, then the number). Most
 /// of a name's buckets lie near each other and hold a time or two, so that four bits or five are enough where two `u64`
 /// would be 128.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Packed {
     bits: Box<[u8]>,
     buckets: usize,
+    /// As they came: an index above, a count in the lower half. Some may be the same bucket's.
+    added: Vec<u32>,
 }
 
 impl Packed {
-    /// How many buckets there are.
+    /// Buckets that have just come and go on at once: to pack them would cost more than their room.
+    pub(super) fn passing(buckets: impl ExactSizeIterator<Item = (u64, u64)>) -> Self {
+        let (mut passing, mut wide) = (Self::default(), Vec::new());
+        passing.added.reserve_exact(buckets.len());
+        passing.take(buckets, &mut wide);
+        if wide.is_empty() { passing } else { Union::of(passing.iter(), wide.into_iter()).collect() }
+    }
+
+    /// How many buckets there are, at most.
     pub(super) const fn len(&self) -> usize {
-        self.buckets
+        self.buckets + self.added.len()
     }
 
     /// Index and count of each bucket, the indices rising.
-    pub(super) const fn iter(&self) -> Buckets<'_> {
-        Buckets { bits: Reader { bytes: &self.bits, at: 0 }, left: self.buckets, next: 0 }
+    pub(super) fn iter(&self) -> impl Iterator<Item = (u64, u64)> {
+        let mut added = self.added.clone();
+        added.sort_unstable();
+        let added = added.into_iter().map(|pair| (u64::from(pair >> 16), u64::from(pair & 0xffff)));
+        let packed = Buckets { bits: Reader { bytes: &self.bits, at: 0 }, left: self.buckets, next: 0 };
+        Union::of(packed, added)
     }
 
-    /// These buckets and `added`, whose indices rise too; equal ones become one bucket. Counts that are too high for a
-    /// `u64` stay at its highest; what has none is no bucket.
-    pub(super) fn with(&self, added: impl Iterator<Item = (u64, u64)>) -> Self {
-        let mut packer = Packer {
-            bits: Writer { bytes: Vec::with_capacity(self.bits.len()), used: 0 },
-            buckets: 0,
-            next: 0,
-        };
-        let (mut mine, mut added) = (self.iter(), added.peekable());
-        let mut next = mine.next();
-        while let Some((index, mut count)) = added.next() {
-            while let Some(below) = next.take_if(|(mine, _)| *mine < index) {
-                packer.push(below);
-                next = mine.next();
-            }
-            if let Some((_, equal)) = next.take_if(|(mine, _)| *mine == index) {
-                count = count.saturating_add(equal);
-                next = mine.next();
-            }
-            while let Some((_, equal)) = added.next_if(|(other, _)| *other == index) {
-                count = count.saturating_add(equal);
-            }
-            packer.push((index, count));
+    /// Adds buckets whose indices rise. Counts that are too high for a `u64` stay at its highest; what has none is no
+    /// bucket.
+    pub(super) fn add(&mut self, added: impl Iterator<Item = (u64, u64)>) {
+        let mut wide = Vec::new();
+        self.take(added, &mut wide);
+        if !wide.is_empty() || self.buckets / SHARE + FEW < self.added.len() {
+            let room = self.bits.len() + self.added.len();
+            *self = Self::pack(Union::of(self.iter(), wide.into_iter()), room);
         }
-        while let Some(above) = next {
-            packer.push(above);
-            next = mine.next();
+    }
+
+    /// Rising buckets, packed; about so many bytes are enough.
+    fn pack(buckets: impl Iterator<Item = (u64, u64)>, room: usize) -> Self {
+        let bits = Writer { bytes: Vec::with_capacity(room), used: 0 };
+        let mut packer = Packer { bits, buckets: 0, next: 0 };
+        buckets.for_each(|bucket| packer.push(bucket));
+        Self { bits: packer.bits.bytes.into_boxed_slice(), buckets: packer.buckets, added: Vec::new() }
+    }
+
+    /// Puts buckets beside what is packed, all but those whose numbers are too high for that.
+    fn take(&mut self, buckets: impl Iterator<Item = (u64, u64)>, wide: &mut Vec<(u64, u64)>) {
+        for (index, count) in buckets.filter(|(_, count)| 0 < *count) {
+            match (u16::try_from(index), u16::try_from(count)) {
+                (Ok(index), Ok(count)) => self.added.push(u32::from(index) << 16 | u32::from(count)),
+                _ => wide.push((index, count)),
+            }
         }
-        Self { bits: packer.bits.bytes.into_boxed_slice(), buckets: packer.buckets }
     }
 }
 
 impl FromIterator<(u64, u64)> for Packed {
-    /// The indices must rise.
+    /// The indices must not fall.
     fn from_iter<I: IntoIterator<Item = (u64, u64)>>(buckets: I) -> Self {
-        Self::default().with(buckets.into_iter())
+        Self::pack(Union::of(buckets.into_iter(), empty()), 0)
     }
 }
 
-/// What [`Packed::iter`] gives.
-pub(super) struct Buckets<'a> {
+/// The buckets of two, neither of whose indices fall. Equal ones become one.
+struct Union<A: Iterator, B: Iterator> {
+    ones: Peekable<A>,
+    others: Peekable<B>,
+}
+
+impl<A: Iterator<Item = (u64, u64)>, B: Iterator<Item = (u64, u64)>> Union<A, B> {
+    fn of(ones: A, others: B) -> Self {
+        Self { ones: ones.peekable(), others: others.peekable() }
+    }
+}
+
+impl<A: Iterator<Item = (u64, u64)>, B: Iterator<Item = (u64, u64)>> Iterator for Union<A, B> {
+    type Item = (u64, u64);
+
+    fn next(&mut self) -> Option<(u64, u64)> {
+        let (index, mut count) = match (self.ones.peek(), self.others.peek()) {
+            (Some((one, _)), Some((other, _))) if one <= other => self.ones.next()?,
+            (Some(_), None) => self.ones.next()?,
+            _ => self.others.next()?,
+        };
+        while let Some((_, equal)) = self.ones.next_if(|(other, _)| *other == index) {
+            count = count.saturating_add(equal);
+        }
+        while let Some((_, equal)) = self.others.next_if(|(other, _)| *other == index) {
+            count = count.saturating_add(equal);
+        }
+        Some((index, count))
+    }
+}
+
+/// What is packed.
+struct Buckets<'a> {
     bits: Reader<'a>,
     left: usize,
     /// The least index that the next bucket can have.
@@ -205,8 +257,8 @@ mod tests {
 
     #[test]
     fn equal_indices_are_one_bucket_and_its_count_stays_in_range() {
-        let packed: Packed = [(1, 2), (1, 3), (300, u64::MAX)].into_iter().collect();
-        let packed = packed.with([(300, 1), (300, 1), (500, 0)].into_iter());
+        let mut packed: Packed = [(1, 2), (1, 3), (300, u64::MAX)].into_iter().collect();
+        packed.add([(300, 1), (300, 1), (500, 0)].into_iter());
         assert_eq!(packed.iter().collect::<Vec<_>>(), [(1, 5), (300, u64::MAX)]);
     }
 
@@ -215,12 +267,12 @@ mod tests {
         fn what_is_added_is_there(parts in vec(btree_map(prop_oneof![0..500_u64, 0..u64::MAX], 1..u64::MAX / 8, 0..50), 0..8)) {
             let (mut packed, mut counts) = (Packed::default(), BTreeMap::<u64, u64>::new());
             for part in parts {
-                packed = packed.with(part.iter().map(|(index, count)| (*index, *count)));
+                packed.add(part.iter().map(|(index, count)| (*index, *count)));
                 for (index, count) in part {
                     *counts.entry(index).or_default() += count;
                 }
             }
-            prop_assert_eq!(packed.len(), counts.len());
+            prop_assert!(counts.len() <= packed.len() && packed.added.len() <= packed.buckets / SHARE + FEW);
             prop_assert_eq!(packed.iter().collect::<Vec<_>>(), counts.into_iter().collect::<Vec<_>>());
         }
     }

@@ -3,6 +3,7 @@
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::packed::Packed;
 use super::{Buckets, Histogram, indexed};
 
 /// The most pairs that are accepted from the wire; the dense form has fewer buckets than this.
@@ -57,7 +58,7 @@ impl<'de> Deserialize<'de> for Histogram {
         }
         let (digits, sum, min, max) = (wire.digits, wire.sum, wire.min, wire.max);
         // Whatever another writer sent becomes buckets of ours.
-        let buckets = Buckets::Packed(indexed(wire.digits, pairs.into_iter()).collect());
+        let buckets = Buckets::Packed(Packed::passing(indexed(wire.digits, pairs.into_iter())));
         Ok(Self { digits, buckets, count, sum, min, max })
     }
 }

@@ -19,7 +19,9 @@ use super::pause::Pauses;
 use super::rendezvous::Rendezvous;
 use super::shape::Shape;
 use super::{Master, MasterEvent, SILENCE_MARGIN};
-use crate::message::{ClassUsers, LiveSpec, ProcessId, ProcessState, RunState, StartComplete, Stop, Window};
+use crate::message::{
+    Began, ClassUsers, LiveSpec, ProcessId, ProcessState, RunState, StartComplete, Stop, Window,
+};
 use crate::run::{ClassSpec, InvalidRun, Load, RunSpec};
 use crate::tick::Tick;
 
@@ -73,6 +75,8 @@ pub(super) struct Kept {
     pub(super) acknowledged: u64,
     pub(super) users: Vec<ClassUsers>,
     pub(super) last_merged: Tick,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) began: Option<Began>,
     pub(super) windows: Vec<Window>,
 }
 

@@ -21,8 +21,10 @@ impl Master {
         if self.spec.desired == Desired::Stopped {
             return self.handle_stop(now, StopReason::Stopped);
         }
-        let here = self.joined();
-        if self.spec.processes().is_some_and(|expected| expected <= here) && self.is_set_up() {
+        let here = self.present().count() as u32;
+        if self.spec.processes().is_some_and(|expected| expected <= here && expected <= self.joined())
+            && self.is_set_up()
+        {
             return self.agree_on_start(now);
         }
         if Tick::ZERO + self.spec.deadlines.startup <= now {
@@ -190,6 +192,10 @@ impl Master {
     }
 
     pub(super) fn check_gaps(&mut self, now: Tick) {
+        let (all, closed) = self.gaps.counts();
+        if all == closed {
+            return;
+        }
         let plan = self.layout.plan();
         let whole = match self.open_model() {
             Some(_) => self.everything_is_shared(now),
@@ -227,12 +233,23 @@ impl Master {
         }
     }
 
+    /// Whether a process may still say what it measured: also one that is only silent, as the network may come back. One
+    /// that was started again has ended.
+    fn is_awaited(&self, id: &ProcessId, member: &Member) -> bool {
+        let may_be_alive = match &member.departed {
+            None => true,
+            Some(departed) => !departed.proven && self.superseded_by(id).is_none(),
+        };
+        may_be_alive && !member.is_final()
+    }
+
     pub(super) fn check_end(&mut self, now: Tick) {
         if self.state != RunState::Draining || self.is_adopting(now) {
             return;
         }
         let over = self.last_moment().is_some_and(|last| last <= now);
-        if (over || self.present().all(|(_, member)| member.is_final())) && self.is_torn_down(now) {
+        let awaited = self.members.iter().any(|(id, member)| self.is_awaited(id, member));
+        if (over || !awaited) && self.is_torn_down(now) {
             self.note_unheard();
             self.gaps.close(now);
             self.state = RunState::Ended;

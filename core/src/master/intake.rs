@@ -2,9 +2,11 @@
 //!
 //! Never changes what the run does; see [`super::course`]. Start at [`Master::admit`].
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
-use super::member::{Member, TakenIn};
+use super::member::{Member, TakenIn, Windows};
 use super::{Master, MasterEvent, WorkerReport};
 use crate::message::{MAX_NAME, ProcessId, Refusal, Report, VERSION};
 use crate::run::MAX_PROCESSES;
@@ -52,19 +54,22 @@ impl Master {
 
     /// Merges a report's measurements; true if a full report is needed.
     pub(super) fn take_in(&mut self, now: Tick, report: &Report) -> bool {
-        let mut windows: BTreeMap<Tick, Statistics> = BTreeMap::new();
+        let mut windows: Windows<'_> = BTreeMap::new();
         for window in &report.windows {
             // Whatever a process says, there are no windows but those between our marks.
             let since =
                 self.marks.iter().copied().filter(|mark| *mark <= window.since).max().unwrap_or_default();
-            windows.entry(since).or_default().merge(&window.statistics);
+            match windows.entry(since) {
+                Entry::Vacant(first) => drop(first.insert(Cow::Borrowed(&window.statistics))),
+                Entry::Occupied(known) => known.into_mut().to_mut().merge(&window.statistics),
+            }
         }
         let Some(member) = self.members.get_mut(&report.from) else { return false };
-        let state = member.state;
+        let (state, held_nothing) = (member.state, member.windows.is_empty());
         let stopped =
             report.stopped_at.filter(|stopped| member.stopped_at.replace(*stopped) < Some(*stopped));
         let taken = member.take_in(now, report, self.classes.len(), &windows);
-        let (new, users) = (!matches!(taken, TakenIn::Known), member.live());
+        let new = !matches!(taken, TakenIn::Known);
         if matches!(taken, TakenIn::Merged | TakenIn::Replaced) && member.is_last_copy() {
             self.departures += 1;
         }
@@ -72,7 +77,8 @@ impl Master {
         let back = new && member.departed.as_ref().is_some_and(|departed| !departed.proven);
         if back {
             member.departed = None;
-            self.departures += 1;
+            // Whatever a report says that was on its way for long: it has stopped its load since.
+            member.users.clear();
         }
         if let Some(stopped) = stopped.map(|stopped| stopped.min(now)) {
             // Its load was missing, although it was never missed: the master itself was away.
@@ -82,32 +88,39 @@ impl Master {
                 self.gaps.open(report.from.clone(), stopped);
             }
         }
-        if back || state != member.state {
+        let (users, changed) = (member.live(), back || state != member.state);
+        if changed {
             self.share_anew(now);
         }
         match taken {
             TakenIn::Known => return false,
             TakenIn::Missing => return true,
             TakenIn::Merged => {
-                for statistics in windows.values() {
-                    self.live.add(now, statistics);
-                }
-                if self.merged.is_empty() {
-                    self.merge_all();
-                } else {
-                    merge_into(&mut self.merged, &windows);
-                }
+                windows.values().for_each(|statistics| self.live.add(now, statistics));
+                self.merge_in(&windows);
             }
+            // After a restart everybody's: merging all that is held once for each would take minutes.
+            TakenIn::Replaced if held_nothing => self.merge_in(&windows),
             TakenIn::Replaced => self.merge_all(),
         }
         let count = |of: fn(&Row) -> u64| -> u64 {
-            let rows = windows.values().flat_map(Statistics::rows);
+            let rows = windows.values().flat_map(|statistics| statistics.rows());
             rows.fold(0, |sum, row| sum.saturating_add(of(row)))
         };
         let (requests, failures) = (count(|row| row.requests), count(|row| row.failures));
         let id = report.from.clone();
         self.events.push_back(MasterEvent::WorkerReport(WorkerReport { id, users, requests, failures }));
         false
+    }
+
+    /// Merges what is held of a process beside what was held of it before.
+    fn merge_in(&mut self, windows: &Windows<'_>) {
+        if self.merged.is_empty() {
+            return self.merge_all();
+        }
+        for (since, statistics) in windows {
+            self.merged.entry(*since).or_default().merge(statistics);
+        }
     }
 
     /// Merges everything anew, after what is held of a process was replaced.

@@ -174,7 +174,7 @@ impl Layout {
         if let Some(arrivals) = &mut self.plan.arrivals {
             arrivals.prune(now.before(BEHIND));
         }
-        let Some((index, _)) = self.plan.in_force(now) else { return };
+        let Some((index, _)) = self.plan.in_force(now).filter(|(index, _)| 0 < *index) else { return };
         self.plan.ramps.drain(..index);
         for slot in &mut self.slots {
             slot.rows.drain(..index);

@@ -2,15 +2,19 @@
 //!
 //! Takes each report's measurements exactly once, whatever the network does with it. Start at [`Member::take_in`].
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
 use super::checkpoint::Kept;
 use super::rendezvous::{Waits, believed};
-use crate::message::{ClassUsers, Health, ProcessId, ProcessState, Report, Window};
+use crate::message::{Began, ClassUsers, Health, ProcessId, ProcessState, Report, Window};
 use crate::stats::Statistics;
 use crate::tick::Tick;
+
+/// What a report measured, by marks that the master knows.
+pub(super) type Windows<'a> = BTreeMap<Tick, Cow<'a, Statistics>>;
 
 /// One life of one process.
 #[derive(Clone, Debug)]
@@ -27,12 +31,15 @@ pub(super) struct Member {
     pub(super) health: Health,
     /// Everything it measured, by the mark before.
     pub(super) windows: BTreeMap<Tick, Statistics>,
+    /// When it last had something new to say.
     pub(super) last_heard: Tick,
     /// When its measurements last grew: until then, nothing of it is missing.
     pub(super) last_merged: Tick,
     pub(super) departed: Option<Departed>,
     /// When it last stopped its load for want of a master, as far as that is known.
     pub(super) stopped_at: Option<Tick>,
+    /// When its first users began.
+    pub(super) began: Option<Began>,
     /// The run has ended without its last words.
     pub(super) unheard: bool,
     /// It knows that the run is over.
@@ -78,6 +85,7 @@ impl Member {
             last_merged: now,
             departed: None,
             stopped_at: None,
+            began: None,
             unheard: false,
             told: false,
             known: true,
@@ -95,8 +103,18 @@ impl Member {
         if !whole && !self.is_last_copy() {
             let state = ProcessState::default();
             let (users, windows) = (Vec::new(), Vec::new());
-            let (unheard, last_merged) = (self.unheard, self.last_merged);
-            return Kept { id, departed, unheard, state, acknowledged: 0, users, last_merged, windows };
+            let (unheard, last_merged, began) = (self.unheard, self.last_merged, self.began);
+            return Kept {
+                id,
+                departed,
+                unheard,
+                state,
+                acknowledged: 0,
+                users,
+                last_merged,
+                began,
+                windows,
+            };
         }
         let window = |(since, statistics): (&Tick, &Statistics)| Window {
             since: *since,
@@ -110,6 +128,7 @@ impl Member {
             acknowledged: self.acknowledged,
             users: self.users.clone(),
             last_merged: self.last_merged,
+            began: self.began,
             windows: self.windows.iter().map(window).collect(),
         }
     }
@@ -126,6 +145,7 @@ impl Member {
             windows: kept.windows.into_iter().map(|window| (window.since, window.statistics)).collect(),
             last_merged: if known { kept.last_merged } else { begun },
             departed: kept.departed,
+            began: kept.began,
             unheard: kept.unheard,
             known,
             ..Self::new(now)
@@ -138,7 +158,7 @@ impl Member {
         now: Tick,
         report: &Report,
         classes: usize,
-        windows: &BTreeMap<Tick, Statistics>,
+        windows: &Windows<'_>,
     ) -> TakenIn {
         if self.newest < report.sequence {
             self.newest = report.sequence;
@@ -147,6 +167,7 @@ impl Member {
             self.users = report.users.iter().copied().take(classes).collect();
             self.waits = believed(&report.rendezvous, self.live());
             self.health.clone_from(&report.health);
+            self.began = self.began.or(report.began);
         }
         if report.sequence <= self.acknowledged {
             return TakenIn::Known;
@@ -159,17 +180,23 @@ impl Member {
         self.last_merged = now;
         self.known = true;
         if report.full {
-            self.windows.clone_from(windows);
+            let owned =
+                |(since, statistics): (&Tick, &Cow<'_, Statistics>)| (*since, statistics.as_ref().clone());
+            self.windows = windows.iter().map(owned).collect();
             return TakenIn::Replaced;
         }
         for (since, statistics) in windows {
-            self.windows.entry(*since).or_default().merge(statistics);
+            self.windows.entry(*since).or_default().hold(statistics);
         }
         TakenIn::Merged
     }
 
-    /// Users whose tasks run.
+    /// Users whose tasks run. One that has stopped its load has none: what is still there makes no call, and is being
+    /// ended.
     pub(super) fn live(&self) -> u32 {
+        if self.state == ProcessState::Stopped {
+            return 0;
+        }
         self.users.iter().fold(0, |sum, users| sum.saturating_add(users.live))
     }
 

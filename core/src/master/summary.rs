@@ -6,7 +6,8 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use super::Master;
-use crate::message::{RunState, Status, StopReason, VERSION};
+use super::machines::milliseconds;
+use crate::message::{Began, RunState, Status, StopReason, VERSION};
 use crate::report::figures::{failures, user_errors};
 use crate::report::{self, Figures, Report, Request, Users};
 use crate::stats::Statistics;
@@ -78,6 +79,7 @@ impl Master {
                 duration_s: load_on.unwrap_or_default().as_secs_f64(),
             },
             users: Users { target: self.target, peak: self.peak },
+            start: self.start_of_all(),
             verdict: self.verdict(),
             total: Figures::of(&statistics.total(), seconds),
             iterations: self.iterations(),
@@ -173,6 +175,20 @@ impl Master {
         let end = self.measured_from(Some(self.spec.warm_up)).unwrap_or(Tick::from_micros(u64::MAX));
         let total = Figures::of(&merged(self.windows().range(..end)).total(), length);
         Some(report::WarmUp { duration_s: length, total })
+    }
+
+    /// How far apart the processes began.
+    fn start_of_all(&self) -> Option<report::Start> {
+        let began: Vec<Began> = self.members.values().filter_map(|member| member.began).collect();
+        let late = began.iter().map(|began| began.at - began.due);
+        let (earliest, latest) = (late.clone().min()?, late.max()?);
+        let uncertainty = began.iter().map(|began| began.uncertainty).max()?;
+        Some(report::Start {
+            processes: began.len() as u32,
+            skew_ms: milliseconds(latest - earliest),
+            latest_ms: milliseconds(latest),
+            uncertainty_ms: milliseconds(uncertainty),
+        })
     }
 
     /// Users that ended with an error, those of departed processes included.

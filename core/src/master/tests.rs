@@ -116,6 +116,65 @@ fn the_start_is_agreed_when_everybody_has_joined() {
 }
 
 #[test]
+fn a_process_that_only_repeats_itself_has_heard_nothing_and_counts_as_silent() {
+    let mut master = constant(&json!([]));
+    master.handle_report(at(100), &report(0, 1)).unwrap();
+    for milliseconds in [1100, 6100, 11_100, 16_100] {
+        master.handle_report(at(milliseconds), &report(0, 2)).unwrap();
+    }
+    assert_eq!(master.processes().count(), 1);
+    master.handle_timeout(at(17_100));
+    assert_eq!(master.processes().count(), 0, "it has stopped its load by then");
+    master.handle_report(at(18_000), &report(0, 2)).unwrap();
+    assert_eq!(master.processes().count(), 0);
+    let late = Report { users: vec![ClassUsers { live: 10, dead: 0 }], ..report(0, 3) };
+    master.handle_report(at(18_500), &late).unwrap();
+    assert_eq!((master.processes().count(), master.users()), (1, 0), "what was on its way is of long ago");
+    master.handle_report(at(18_600), &Report { sequence: 4, ..late }).unwrap();
+    assert_eq!(master.users(), 10);
+}
+
+#[test]
+fn users_of_a_process_that_has_stopped_its_load_count_as_none() {
+    let mut master = constant(&json!([]));
+    master.handle_report(at(100), &report(0, 1)).unwrap();
+    let users = vec![ClassUsers { live: 10, dead: 0 }];
+    master.handle_report(at(5000), &Report { users: users.clone(), ..report(0, 2) }).unwrap();
+    assert_eq!(master.users(), 10);
+    let thawed = Report { users, state: ProcessState::Stopped, ..report(0, 3) };
+    master.handle_report(at(30_000), &thawed).unwrap();
+    assert_eq!(master.users(), 0);
+}
+
+#[test]
+fn a_process_that_is_cut_off_over_the_end_is_awaited_until_the_last_moment() {
+    let cut_off = |sequence: u64, state: ProcessState| Report {
+        from: ProcessId { runner: "runner-1".into(), process: 0, incarnation: 1 },
+        state,
+        ..with(report(0, sequence), Tick::ZERO, &[5])
+    };
+    let mut master = constant(&json!([]));
+    for milliseconds in (1..21).map(|second| second * 1000) {
+        master.handle_report(at(milliseconds), &report(0, milliseconds / 1000)).unwrap();
+        if milliseconds <= 10_000 {
+            let report = cut_off(milliseconds / 1000, ProcessState::Running);
+            master.handle_report(at(milliseconds + 100), &report).unwrap();
+        }
+    }
+    for (milliseconds, sequence) in [(22_600, 21), (38_000, 22)] {
+        let drained = Report { state: ProcessState::Drained, ..report(0, sequence) };
+        master.handle_report(at(milliseconds), &drained).unwrap();
+    }
+    assert_eq!((master.state(), master.processes().count()), (RunState::Draining, 1));
+    let mut given_up = master.clone();
+    assert_eq!(finish(&mut given_up).gaps[0].lost_at_most, None, "it never came");
+    master.handle_report(at(50_000), &cut_off(11, ProcessState::Drained)).unwrap();
+    assert_eq!(master.state(), RunState::Ended);
+    let report = finish(&mut master);
+    assert_eq!((report.total.requests, report.gaps.len(), report.gaps[0].lost_at_most), (11, 1, Some(0)));
+}
+
+#[test]
 fn what_one_process_measured_is_held_once_and_what_several_did_is_merged() {
     let mut master = constant(&json!([]));
     let mut times = Vec::new();

@@ -57,7 +57,7 @@ impl Outbox {
     pub(super) fn close(&mut self, report: Report) -> Report {
         self.sequence = self.sequence.saturating_add(1);
         for (since, statistics) in &self.open {
-            self.closed.entry(*since).or_default().merge(statistics);
+            self.closed.entry(*since).or_default().hold(statistics);
         }
         let full = std::mem::take(&mut self.full_wanted);
         let open = std::mem::take(&mut self.open);

@@ -90,6 +90,7 @@ fn a_ramp_is_followed_without_a_message_per_step() {
     let report = runner.poll_report(at(0)).unwrap();
     assert_eq!((report.sequence, report.epoch, report.state), (1, None, ProcessState::Waiting));
     answer(&mut runner, 100, 1);
+    assert_eq!(runner.starts_at(), Some(at(2000)));
     assert_eq!(actions(&mut runner), [Action::TestStart]);
     runner.poll_report(at(350)).unwrap();
     answer(&mut runner, 351, 2);
@@ -425,5 +426,5 @@ fn a_user_that_waits_for_a_row_hastens_the_next_report() {
     runner.handle_rows(0, RowsTold { waiting: 1, unused: 0, taken: 0 });
     assert_eq!(runner.poll_report(at(9500)).unwrap().rows.unwrap().sets[0].waiting, 1);
     runner.handle_assignment(at(9500), at(9510), offering(9510, 3, 2, &[]));
-    assert!(runner.poll_report(at(9990)).is_none(), "the master knows");
+    assert!(runner.poll_report(at(9520)).is_none(), "the master knows");
 }

@@ -223,7 +223,8 @@ impl Row {
         &mut self.times[at]
     }
 
-    pub(super) fn merge(&mut self, other: &Self, known: &mut Known) {
+    /// Adds all of `other`; `add` does it for times.
+    pub(super) fn merge(&mut self, other: &Self, known: &mut Known, add: fn(&mut Histogram, &Histogram)) {
         for (mine, theirs) in [
             (&mut self.requests, other.requests),
             (&mut self.failures, other.failures),
@@ -239,14 +240,14 @@ impl Row {
         // Before the times, which it may begin with.
         if self.since_intended.is_some() || other.since_intended.is_some() {
             let theirs = other.since_intended().map_or_else(|| Cow::Owned(other.latency()), Cow::Borrowed);
-            self.since_intended_mut().merge(&theirs);
+            add(self.since_intended_mut(), &theirs);
         }
         for theirs in &other.times {
             let mine = self.times_mut(theirs.status, theirs.failed);
             mine.bytes_received = mine.bytes_received.saturating_add(theirs.bytes_received);
-            mine.latency.merge(&theirs.latency);
+            add(&mut mine.latency, &theirs.latency);
         }
-        other.phases.iter().for_each(|(phase, theirs)| self.phase_mut(*phase).merge(theirs));
+        other.phases.iter().for_each(|(phase, theirs)| add(self.phase_mut(*phase), theirs));
         other.errors.iter().for_each(|(text, count)| self.errors.add(known.admit(cut(text)), count));
         other.faults.iter().for_each(|(text, count)| self.faults.add(known.admit(cut(text)), count));
     }

@@ -174,9 +174,9 @@ fn a_planted_bug_is_caught_in(of: fn(u64) -> Scenario, sabotage: Sabotage, fault
 
 #[track_caller]
 fn is_caught(said: &str, scenario: impl Fn(u64) -> Scenario) {
-    let broken: Vec<String> =
-        (0..6).filter_map(|seed| World::new(seed, scenario(seed)).run().err()).collect();
-    assert!(broken.iter().any(|broken| broken.contains(said)), "{broken:?}");
+    // Some bugs want a coincidence.
+    let mut broken = (0..60).filter_map(|seed| World::new(seed, scenario(seed)).run().err());
+    assert!(broken.any(|broken| broken.contains(said)), "not in sixty runs");
 }
 
 #[test]

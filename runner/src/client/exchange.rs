@@ -38,11 +38,11 @@ impl Exchange {
         if request.target.authority.tls && request.route.as_ref().is_none_or(|route| route.tls.is_none()) {
             engine().prepare_tls();
         }
-        let started = {
+        let (id, reply) = {
             let mut reactor = engine().lock();
-            reactor.start(request).map(|id| (id, reactor.take_reply(id)))
+            let id = reactor.start(request);
+            (id, reactor.take_reply(id))
         };
-        let (id, reply) = started.map_err(|refused| CancelledError::new_err(refused.to_string()))?;
         if let Some(scope) = &scope {
             scope.opened(id);
         }

@@ -103,7 +103,7 @@ impl Drive {
             if call.is_none() && !self.ended {
                 call = self.report(now);
             }
-            let due = self.due(call.is_some());
+            let due = self.due(now, call.is_some());
             let seat = Arc::clone(&self.seat);
             tokio::select! {
                 (sent_at, answer) = answer(&mut call) => {
@@ -162,10 +162,9 @@ impl Drive {
         if !self.ended && self.give_up <= now {
             self.end_without_master(now, "no master answered in time");
         }
-        if self.kill_at.is_some_and(|kill_at| kill_at <= now) && 0 < self.seat.user_count() {
+        if self.kill_at.take_if(|kill_at| *kill_at <= now).is_some() && 0 < self.seat.user_count() {
             crate::complain("users did not end within 5 s of the order to stop: ending the process");
             (self.hooks.end_process)();
-            self.kill_at = None;
         }
     }
 
@@ -301,11 +300,12 @@ impl Drive {
         Measurement { statistics, sent_total, health }
     }
 
-    fn due(&self, call_is_open: bool) -> Option<Tick> {
-        let now = self.clock.now();
+    /// When to wake up next, as things were at `now`: what has become due since is due at once.
+    fn due(&self, now: Tick, call_is_open: bool) -> Option<Tick> {
         let core = self.core.poll_timeout(now).filter(|_| !self.ended);
-        // The answer wakes us; until then the state machine's wish for another report is not looked at.
-        let core = if call_is_open { core.map(|due| due.max(now + OPEN_CALL)) } else { core };
+        // The answer wakes us; until then the state machine's wish for another report is not looked at. Users start at
+        // their instants all the same: on a slow network a call is nearly always open.
+        let core = core.map(|due| if call_is_open && due <= now { now + OPEN_CALL } else { due });
         let give_up = Some(self.give_up).filter(|_| !self.ended);
         [core, give_up, self.kill_at].into_iter().flatten().min()
     }

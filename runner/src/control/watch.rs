@@ -141,9 +141,12 @@ impl Watch {
         self.lock().usage.blocked.clone()
     }
 
-    /// The block that is on, once it has lasted for `limit`.
+    /// The block that is on, once it has lasted for `limit`. None while nobody has looked either: then the whole process
+    /// stood still, and the next look takes that into account.
     pub(super) fn stuck(&self, limit: Duration) -> Option<Blocked> {
-        self.lock().blocks.as_ref()?.stuck(Instant::now(), limit)
+        let (state, now) = (self.lock(), Instant::now());
+        let unseen = state.looked.is_some_and(|looked| FROZEN < now.saturating_duration_since(looked));
+        state.blocks.as_ref().filter(|_| !unseen)?.stuck(now, limit)
     }
 
     /// Who is watched, once that has begun.
@@ -212,5 +215,22 @@ pub(super) async fn look_on(watch: Arc<Watch>) {
     loop {
         let awaited = watch.look();
         tokio::time::sleep(if awaited { AWAIT } else { GLANCE }).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_that_stood_still_as_a_whole_is_not_stuck() {
+        let (minute, limit) = (Duration::from_secs(60), Duration::from_secs(30));
+        let long_ago = Instant::now().checked_sub(minute).unwrap();
+        let watch = Watch::default();
+        watch.lock().blocks = Some(Blocks::new(Duration::from_millis(50), long_ago));
+        watch.lock().looked = Some(long_ago);
+        assert_eq!(watch.stuck(limit), None);
+        watch.lock().looked = Some(Instant::now());
+        assert!(watch.stuck(limit).is_some(), "it was looked at all the while");
     }
 }

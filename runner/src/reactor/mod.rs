@@ -164,11 +164,6 @@ pub struct Record {
     pub unmeasured: bool,
 }
 
-/// New calls are refused: the dead-man switch is on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("calls are refused: the master has not been heard of for too long")]
-pub struct Refused;
-
 /// All sockets and calls of a process. See the module's documentation.
 pub struct Reactor {
     epoll: OwnedFd,
@@ -201,6 +196,8 @@ pub struct Reactor {
     on_sent: Option<Box<dyn Fn(u64) + Send>>,
     refused: bool,
     lease_until: Option<Instant>,
+    /// Calls that were started while nobody answered for the load.
+    held_back: Vec<CallId>,
     /// What all users have in common; made at the first https call.
     tls: Option<Arc<rustls::ClientConfig>>,
     read_buffer: Vec<u8>,
@@ -244,6 +241,7 @@ impl Reactor {
             on_sent: None,
             refused: false,
             lease_until: None,
+            held_back: Vec::new(),
             tls: None,
             read_buffer: vec![0; 128 * 1024],
             outbox: Outbox::default(),
@@ -309,12 +307,10 @@ impl Reactor {
         }
     }
 
-    /// Starts a call; its first bytes are written at once where there is a connection.
-    pub fn start(&mut self, request: Request) -> Result<CallId, Refused> {
+    /// Starts a call; its first bytes are written at once where there is a connection. While nobody answers for the load
+    /// it stays here.
+    pub fn start(&mut self, request: Request) -> CallId {
         let now = Instant::now();
-        if self.refused || self.lease_until.is_some_and(|until| until <= now) {
-            return Err(Refused);
-        }
         let name = Arc::clone(request.name.as_ref().unwrap_or(&request.target.name));
         let session = request.session;
         let id = self.calls.insert(Call::new(request, name, now));
@@ -322,10 +318,15 @@ impl Reactor {
             self.calls[id].place = session.calls.len();
             session.calls.push(id);
         }
-        self.dispatch(id, false, now);
+        if self.is_over(now) {
+            // Its user is about to be cut off; one that was refused would end by itself, as if it had died.
+            self.held_back.push(id);
+        } else {
+            self.dispatch(id, false, now);
+        }
         self.arm(id);
         self.set_timer();
-        Ok(id)
+        id
     }
 
     /// True when that much is there already, or the call is over: no need to suspend. Otherwise the id is among the
@@ -415,14 +416,38 @@ impl Reactor {
         self.on_sent = Some(hook);
     }
 
-    /// Refuses new calls from that instant on, unless it is moved on before. Without a lease there is no such end.
+    /// No request goes out from that instant on, unless it is moved on: neither one of a new call nor, after a redirect or
+    /// once there is a connection, of an open one. They wait, to go out when it is moved on, or to be cut off. Without a
+    /// lease there is no such end.
     pub fn lease_until(&mut self, until: Instant) {
         self.lease_until = Some(until);
+        self.let_go();
     }
 
-    /// Refuses new calls, or allows them again.
+    /// Lets no request go out, or lets them go out again; see [`Self::lease_until`].
     pub fn refuse(&mut self, refused: bool) {
         self.refused = refused;
+        self.let_go();
+    }
+
+    /// Sends what was held back, if somebody answers for it now.
+    fn let_go(&mut self) {
+        let now = Instant::now();
+        if self.is_over(now) {
+            return;
+        }
+        for id in std::mem::take(&mut self.held_back) {
+            if self.calls.get(id).is_some_and(|call| call.ended.is_none()) {
+                self.dispatch(id, false, now);
+                self.arm(id);
+            }
+        }
+        self.write_held();
+    }
+
+    /// Nobody answers for this load now.
+    fn is_over(&self, now: Instant) -> bool {
+        self.refused || self.lease_until.is_some_and(|until| until <= now)
     }
 
     fn count_sent(&mut self, sent: u64) {

@@ -73,9 +73,10 @@ impl Reactor {
         }
     }
 
-    /// Writes what is held, one request behind the other. A call that is over or elsewhere by now is passed over.
+    /// Writes what is held, one request behind the other. A call that is over or elsewhere by now is passed over. While
+    /// nobody answers for the load all stay where they are: what ends it will cut their calls off.
     pub(super) fn write_held(&mut self) {
-        if self.outbox.held.is_empty() {
+        if self.outbox.held.is_empty() || self.is_over(Instant::now()) {
             return;
         }
         let corked = self.outbox.corked;

@@ -62,7 +62,7 @@ impl Bench {
     }
 
     pub(super) fn start(&self, request: Request) -> CallId {
-        self.engine.lock().start(request).unwrap()
+        self.engine.lock().start(request)
     }
 
     /// Drives until what is waited for is there.
@@ -508,23 +508,47 @@ fn closing_a_session_ends_its_calls_and_wakes_who_waits() {
 }
 
 #[test]
-fn calls_are_refused_while_the_dead_man_switch_is_on() {
+fn calls_wait_while_the_dead_man_switch_is_on() {
     let url = serve_always(OK);
     let bench = Bench::new();
     bench.engine.refuse(true);
-    assert!(bench.engine.lock().start(bench.request("GET", &url)).is_err());
+    let id = bench.start(bench.request("GET", &url));
+    assert!(bench.engine.lock().connections.is_empty());
     bench.engine.refuse(false);
-    assert_eq!(bench.call(bench.request("GET", &url)).2, None);
+    bench.wait(id, Wake::Body);
+    assert_eq!(bench.engine.lock().sent_total(), 1);
 }
 
 #[test]
-fn calls_are_refused_once_the_lease_is_over_though_nobody_says_so() {
+fn no_call_goes_out_once_the_lease_is_over_though_nobody_says_so() {
     let url = serve_always(OK);
     let bench = Bench::new();
     bench.engine.lease(Duration::ZERO);
-    assert!(bench.engine.lock().start(bench.request("GET", &url)).is_err());
+    let [cut, waits] = [(); 2].map(|()| bench.start(bench.request("GET", &url)));
+    bench.engine.lease(Duration::ZERO);
+    bench.engine.lock().abort(cut, Abort::Stopped);
+    assert!(bench.engine.lock().connections.is_empty());
     bench.engine.lease(Duration::from_secs(10));
-    assert_eq!(bench.call(bench.request("GET", &url)).2, None);
+    bench.wait(waits, Wake::Body);
+    assert_eq!(bench.engine.lock().sent_total(), 1);
+    assert_eq!(bench.total().aborted, 1);
+}
+
+#[test]
+fn a_request_that_waited_for_its_connection_stays_here_once_the_lease_is_over() {
+    let url = serve_always(OK);
+    let bench = Bench::new();
+    let id = bench.start(bench.request("GET", &url));
+    bench.engine.lease(Duration::ZERO);
+    bench.drive_once(&mut Vec::new());
+    {
+        let reactor = bench.engine.lock();
+        assert!(reactor.connections.values().all(|connection| connection.connecting.is_none()));
+        assert_eq!(reactor.sent_total(), 0);
+    }
+    bench.engine.lease(Duration::from_secs(10));
+    bench.wait(id, Wake::Body);
+    assert_eq!(bench.engine.lock().sent_total(), 1);
 }
 
 #[test]
@@ -550,7 +574,7 @@ fn the_stand_in_stamps_replies_while_the_loop_is_busy() {
     let session = engine.lock().open_session(None);
     let bench = Bench::new();
     let request = Request { session, ..bench.request("GET", &url) };
-    let id = engine.lock().start(request).unwrap();
+    let id = engine.lock().start(request);
     thread::sleep(Duration::from_millis(300));
     let mut reactor = engine.lock();
     assert!(reactor.wait(id, Wake::Body), "nobody but the stand-in has driven it");

@@ -19,6 +19,8 @@ const PERIOD: Duration = Duration::from_millis(10);
 #[derive(Default)]
 pub(crate) struct Seen {
     pub(crate) users: AtomicU32,
+    /// Orders to start users, of however many each.
+    pub(crate) orders: AtomicU32,
     pub(crate) sent: AtomicU64,
     pub(crate) refused: AtomicBool,
     /// The control thread has given up on these users.
@@ -91,6 +93,7 @@ impl Seen {
                     Action::Start { class, users } => {
                         live.resize(live.len().max(class + 1), 0);
                         live[class] += users;
+                        self.orders.fetch_add(1, Ordering::Relaxed);
                     }
                     Action::Retire { class, users } => live[class] -= users,
                     Action::StopNow if self.stubborn.load(Ordering::Relaxed) => {}

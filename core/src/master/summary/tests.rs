@@ -1,13 +1,13 @@
-//! Claims about what the report says of a warm-up.
+//! Claims about what the report says of the start and of a warm-up.
 
 use std::time::Duration;
 
 use serde_json::json;
 
 use crate::master::Master;
-use crate::master::tests::{at, finish, report, sample, spec, with};
-use crate::message::{LiveSpec, ProcessState, Report, StopReason};
-use crate::report::Outcome;
+use crate::master::tests::{at, constant, finish, report, restarted, sample, spec, with};
+use crate::message::{Began, LiveSpec, ProcessState, Report, StopReason};
+use crate::report::{Outcome, Start};
 use crate::run::{ClassSpec, RunSpec};
 use crate::stats::{Outcome as Call, Sample, Statistics};
 
@@ -98,4 +98,23 @@ fn it_can_be_made_longer_or_shorter_while_it_is_on_but_not_afterwards() {
     let report = finish(&mut master);
     assert_eq!(report.total.requests, 1, "what had been measured apart stays so");
     assert_eq!(report.warm_up.unwrap().total.requests, 1);
+}
+
+#[test]
+fn the_report_says_how_far_apart_processes_began_also_after_a_restart_of_the_master() {
+    let mut master = constant(&json!([]));
+    master.handle_report(at(100), &report(0, 1)).unwrap();
+    let began = |due, late, uncertainty| Began {
+        due: at(due),
+        at: at(due + late),
+        uncertainty: Duration::from_micros(uncertainty),
+    };
+    let first = Report { began: Some(began(1800, 3, 250)), ..report(0, 2) };
+    master.handle_report(at(2000), &first).unwrap();
+    let mut master = restarted(&master, at(3000));
+    let second = Report { began: Some(began(6000, 10, 900)), ..report(1, 1) };
+    master.handle_report(at(6100), &second).unwrap();
+    let start = finish(&mut master).start.unwrap();
+    assert_eq!(start, Start { processes: 2, skew_ms: 7.0, latest_ms: 10.0, uncertainty_ms: 0.9 });
+    assert_eq!(finish(&mut warmed(&json!([]))).start, None, "nobody began");
 }

@@ -248,8 +248,9 @@ def faults_of(outcome: Outcome, told: list[dict[str, Any]], report: dict[str, An
         yield f"not every user had a reply: {[each['replied'][2] for each in told]}"
     if outcome.requests != total["sent"] or total["failures"]:
         yield f"{outcome.requests} requests arrived, {total['sent']} sent, {total['failures']} failures"
-    if case.connections < outcome.connections if case.connections else outcome.connections != case.users:
-        yield f"{outcome.connections} connections in place of {case.connections or case.users}"
+    shared = case.connections * case.processes
+    if shared < outcome.connections if shared else outcome.connections != case.users:
+        yield f"{outcome.connections} connections in place of {shared or case.users}"
     if case.kilobytes < outcome.kilobytes:
         yield f"more than {case.kilobytes:g} KB per user"
     if outcome.started_per_second < RATE_REACHED * case.rate:

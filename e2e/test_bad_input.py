@@ -11,6 +11,7 @@ from e2e.installation import Operator, install
 from e2e.kubernetes import Json, Kubectl, condition
 
 NOWHERE = "http://nowhere.invalid"
+ROWS = {"name": "accounts", "configMap": {"name": "rows", "key": "a.csv"}}
 
 
 def stands(namespace: Kubectl, reason: str, *, seconds: float = 30) -> str:
@@ -143,6 +144,8 @@ def test_pods_that_cannot_run_are_told_of_and_given_up(
             "users divided by spawnRate",
         ),
         ({"deadlines": {"run": "1s"}}, "deadlines.run must be at least"),
+        ({"data": [ROWS, ROWS]}, "data must have no two sets of one name"),
+        ({"data": [{**ROWS, "configMap": {"name": "r", "key": "a.txt"}}]}, "spec.data[0].configMap.key"),
         ({"user": 3}, 'unknown field "spec.user"'),
     ],
 )

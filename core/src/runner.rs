@@ -170,6 +170,8 @@ pub struct Runner {
     /// When the last report went out.
     last_report: Option<Tick>,
     sent_at: Option<Tick>,
+    /// When the report that is on its way went out first.
+    first_sent_at: Tick,
     /// The last call had no answer: it may be another master that takes the next one.
     unanswered: bool,
     completed: bool,
@@ -231,6 +233,7 @@ impl Runner {
             next_report: now,
             last_report: None,
             sent_at: None,
+            first_sent_at: now,
             unanswered: false,
             completed: false,
             settled: Settled::No,
@@ -265,7 +268,8 @@ impl Runner {
         let classes = self.classes.len();
         assignment.plan.arrivals.take_if(|arrivals| !arrivals.is_sane(classes));
         self.clock.learn(assignment.now, sent_at, received_at);
-        let lease = sent_at + self.dead_man;
+        // A master that hears the same report again cannot tell whether its answers arrive, and gives the part away.
+        let lease = sent_at.min(self.first_sent_at) + self.dead_man;
         self.lease_until = self.lease_until.max(Some(lease));
         if assignment.send_full {
             self.outbox.want_full();
@@ -382,6 +386,7 @@ impl Runner {
         if let Some(report) = self.outbox.unacknowledged() {
             return Some(Report { heard: self.heard(now), rows, ..report.clone() });
         }
+        self.first_sent_at = now;
         let health = std::mem::take(&mut self.health);
         self.left_told |= self.state() == ProcessState::Left;
         let report = Report {

@@ -158,6 +158,30 @@ def test_accounts_of_a_killed_runner_go_to_others_after_its_death(server: OneSer
         log_of(server).users()
 
 
+@pytest.mark.long
+def test_accounts_of_a_runner_whose_end_nobody_saw_come_back_after_the_dead_man_time(
+    server: OneServer, tmp_path: Path
+) -> None:
+    write(tmp_path, USERS)
+    more = {"host": server.url, "load": constant(20, 90), "data": pods_data(tmp_path, 20)}
+    with started(tmp_path, "pod-a", "pod-b", **more) as (master, pods):
+        until("every account has a user", lambda: len(log_of(server).users()) == 20)
+        (killed,) = children(pods["pod-b"].pid)
+        theirs = {account for account, (owner,) in log_of(server).users().items() if is_of(owner, killed)}
+        died = time.monotonic()
+        # With its parent, as with its machine.
+        pods["pod-b"].signal(signal.SIGKILL)
+        os.kill(killed, signal.SIGKILL)
+        until("their accounts are used again", lambda: had_another(server, theirs), within=60)
+        users = log_of(server).users()
+        again = [f"/{account}/{users[account][1]}" for account in theirs]
+        # The last report may be a second old, and the rest is the dead-man time and the users' to end.
+        assert min(at for at, path in log_of(server).lines if path in again) - died > 19
+        stop(master)
+        assert pods["pod-a"].end() == 0
+        assert master.result()["user_errors"] == []
+
+
 def is_of(owner: str, pid: int) -> bool:
     return owner.split("-")[0] == str(pid)
 
@@ -228,7 +252,8 @@ def test_a_data_set_that_is_nowhere_is_told_by_its_field_or_by_the_line_that_ask
     ended = run_manifest(tmp_path / "other", write_manifest(tmp_path / "other", USERS, host=server.url))
     assert ended.code == 3
     assert re.search(
-        r"aiotestfile\.py:5: failed to import: LookupError: no data set is called 'accounts': there is none", ended.err
+        r"aiotestfile\.py:5: failed to import: LookupError: no data set is called 'accounts': there is none",
+        ended.err,
     )
     assert not server.counts
 

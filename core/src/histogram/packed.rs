@@ -7,9 +7,9 @@
 use std::iter::{Peekable, empty};
 
 /// What is added lies beside what is packed up to one for so many buckets of that...
-const SHARE: usize = 8;
+const SHARE: usize = 4;
 /// ...and so many more.
-const FEW: usize = 32;
+const FEW: usize = 64;
 
 /// Rising buckets (indices below the highest `u64`) with their counts: for each how many are empty before it, then its
 /// count, both in Elias' gamma code (as many zeros as the number has binary digits after its first, then the number). Most

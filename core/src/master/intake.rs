@@ -96,7 +96,9 @@ impl Master {
             TakenIn::Known => return false,
             TakenIn::Missing => return true,
             TakenIn::Merged => {
-                windows.values().for_each(|statistics| self.live.add(now, statistics));
+                for statistics in windows.values() {
+                    self.live.add(now, statistics);
+                }
                 self.merge_in(&windows);
             }
             // After a restart everybody's: merging all that is held once for each would take minutes.

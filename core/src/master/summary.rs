@@ -185,7 +185,7 @@ impl Master {
         let uncertainty = began.iter().map(|began| began.uncertainty).max()?;
         Some(report::Start {
             processes: began.len() as u32,
-            skew_ms: milliseconds(latest - earliest),
+            skew_ms: milliseconds(latest.saturating_sub(earliest)),
             latest_ms: milliseconds(latest),
             uncertainty_ms: milliseconds(uncertainty),
         })

@@ -85,7 +85,7 @@ mod tests {
         begin.check(reckoned(at(2411)));
         order(&mut begin, at(3000));
         begin.check(reckoned(at(3000)));
-        let began = Began { due: at(2400), at: at(2411), uncertainty: Duration::from_micros(9) };
-        assert_eq!(begin.began(), Some(began));
+        let told = Began { due: at(2400), at: at(2411), uncertainty: Duration::from_micros(9) };
+        assert_eq!(begin.began(), Some(told));
     }
 }

@@ -169,17 +169,36 @@ fn a_full_report_holds_everything_since_the_beginning() {
 #[test]
 fn silence_of_the_master_stops_the_load_and_its_voice_starts_it_again() {
     let mut runner = running();
-    assert_eq!(runner.poll_timeout(at(15_099)).map(|due| due <= at(15_100)), Some(true));
-    runner.handle_timeout(at(15_099));
+    assert_eq!(runner.poll_timeout(at(14_999)).map(|due| due <= at(15_000)), Some(true));
+    runner.handle_timeout(at(14_999));
     assert_eq!(actions(&mut runner), []);
-    runner.handle_timeout(at(15_100));
+    runner.handle_timeout(at(15_000));
     assert_eq!(actions(&mut runner), [Action::StopNow]);
     assert_eq!(runner.state(), ProcessState::Stopped);
     runner.handle_users(0, 0, 0);
     runner.handle_assignment(at(2), at(20_000), assignment(3, 0));
     assert_eq!(actions(&mut runner), [], "an answer to an old report is no word of now");
-    answer(&mut runner, 21_000, 1);
+    let report = runner.poll_report(at(21_000)).unwrap();
+    answer(&mut runner, 21_000, report.sequence);
     assert_eq!(actions(&mut runner), [Action::Start { class: 0, users: 10 }]);
+}
+
+#[test]
+fn an_answer_counts_from_when_its_report_went_out_first() {
+    let mut runner = running();
+    let report = runner.poll_report(at(9000)).unwrap();
+    for again in [14_100, 19_200] {
+        runner.handle_no_answer(at(again - 100));
+        runner.handle_timeout(at(again));
+        assert_eq!(runner.poll_report(at(again + 200)).map(|again| again.sequence), Some(report.sequence));
+    }
+    actions(&mut runner);
+    assert_eq!(runner.state(), ProcessState::Stopped);
+    runner.handle_assignment(at(19_400), at(24_000), assignment(19_500, report.sequence));
+    assert_eq!(actions(&mut runner), [], "its part may be somebody else's");
+    let next = runner.poll_report(at(24_300)).unwrap();
+    answer(&mut runner, 24_400, next.sequence);
+    assert_eq!(runner.state(), ProcessState::Running);
 }
 
 #[test]

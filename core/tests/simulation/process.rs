@@ -116,7 +116,7 @@ impl Process {
             self.carry_out(now, &action, random);
         }
         if self.ended.is_none() {
-            self.hands.settle(self.live.iter().sum(), &mut self.core, self.sabotage);
+            self.hands.settle(now, self.live.iter().sum(), &mut self.core, self.sabotage);
         }
         if self.awaiting.is_some() { None } else { self.core.poll_report(local) }
     }
@@ -133,7 +133,7 @@ impl Process {
             .map(|due| if self.awaiting.is_some() { due.max(now + Duration::from_millis(20)) } else { due });
         let ending = self.ending.iter().map(|(at, _)| *at).min();
         let coming = self.crowd.as_ref().and_then(Crowd::next);
-        core.into_iter().chain(ending).chain(coming).min()
+        core.into_iter().chain(ending).chain(coming).chain(self.hands.next_end()).min()
     }
 
     pub(crate) fn die(&mut self) {
@@ -186,6 +186,7 @@ impl Process {
                 self.busy.clear();
                 self.ending.clear();
                 self.live.fill(0);
+                self.hands.stop_now(now);
             }
             Action::End { exit_code } => self.ended = Some(exit_code),
             Action::Rows { set, rows } => self.hands.add(set, &rows),

@@ -2,10 +2,12 @@
 //! so of them over all processes.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use aiotest_core::data::{AtEnd, DataSpec, Policy, RowSet};
 use aiotest_core::message::RunState;
 use aiotest_core::runner::{RowsTold, Runner};
+use aiotest_core::tick::Tick;
 
 use crate::process::Process;
 use crate::random::Random;
@@ -39,6 +41,8 @@ pub(crate) fn data(accounts: u32) -> Vec<DataSpec> {
 pub(crate) struct Hands {
     /// Accounts of users.
     pub(crate) accounts: Vec<u32>,
+    /// Accounts of users that were told to stop at once, and when these have ended.
+    lingering: Vec<(Tick, u32)>,
     unused: [VecDeque<u32>; 2],
     taken: [u64; 2],
     /// Users that wait for a voucher.
@@ -65,13 +69,28 @@ impl Hands {
         core.handle_given_back(set, &self.unused[set].drain(..).collect());
     }
 
+    /// Whoever is told to stop at once takes a while all the same; after five seconds its process would be killed.
+    pub(crate) fn stop_now(&mut self, now: Tick) {
+        for account in self.accounts.drain(..) {
+            let end = now + Duration::from_micros(self.random.below(5_000_000));
+            self.lingering.push((end, account));
+        }
+    }
+
+    /// When the next of them has ended.
+    pub(crate) fn next_end(&self) -> Option<Tick> {
+        self.lingering.iter().map(|(end, _)| *end).min()
+    }
+
     pub(crate) fn exhausted(&mut self, set: usize) {
         assert_eq!(set, VOUCHERS, "accounts come back");
         (self.waiting, self.exhausted) = (0, true);
     }
 
     /// Every user has an account as soon as there is one, and sometimes wants a voucher.
-    pub(crate) fn settle(&mut self, users: u32, core: &mut Runner, sabotage: Option<Sabotage>) {
+    pub(crate) fn settle(&mut self, now: Tick, users: u32, core: &mut Runner, sabotage: Option<Sabotage>) {
+        let ended = self.lingering.extract_if(.., |(end, _)| *end <= now);
+        core.handle_given_back(ACCOUNTS, &ended.map(|(_, account)| account).collect());
         let random = &mut self.random;
         while users < self.accounts.len() as u32 {
             let one = self.accounts.swap_remove(random.below(self.accounts.len() as u64) as usize);
@@ -118,7 +137,9 @@ impl World {
         let accounts = self.scenario.spec.data.first().map_or(0, |set| set.rows);
         let mut known = vec![false; accounts as usize];
         for process in self.processes.iter().filter(|process| changed && is_there(process)) {
-            for row in process.hands.accounts.iter().chain(&process.hands.unused[ACCOUNTS]) {
+            let hands = &process.hands;
+            let lingering = hands.lingering.iter().map(|(_, account)| account);
+            for row in hands.accounts.iter().chain(&hands.unused[ACCOUNTS]).chain(lingering) {
                 if std::mem::replace(&mut known[*row as usize], true) {
                     return Err(format!("account {row} is with {} and with another process", process.id));
                 }

@@ -367,7 +367,7 @@ impl World {
     /// As the operator.
     pub(crate) fn tell(&mut self, live: &LiveSpec) {
         assert_eq!(self.master.handle_spec(self.master_now(), live), Ok(live.generation));
-        self.generation = live.generation;
+        (self.generation, self.unrest) = (live.generation, self.now);
         self.remember();
     }
 

@@ -87,7 +87,7 @@ impl Line {
     /// When so many iterations have begun; `None` if never.
     fn instant(&self, count: f64) -> Option<Tick> {
         let (from, to, length) = self.slope();
-        let whole = (from + to) / 2.0 * length;
+        let whole = f64::midpoint(from, to) * length;
         let time = if count <= 0.0 && 0.0 < from.max(to) {
             0.0
         } else if count < whole {

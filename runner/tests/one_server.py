@@ -16,8 +16,8 @@ from typing import Any
 
 class OneServer(ThreadingHTTPServer):
     """Answers every path with a small JSON: `/missing` with 404, `/held` when it is released. `counts` is by
-    path, and so is `latest`, the monotonic time of the last request; `stamps` says when each came, by the same
-    clock.
+    path, and so is `latest`, the monotonic time of the last request; `stamps` says when each came, by
+    the same clock.
     """
 
     daemon_threads = True

@@ -220,7 +220,8 @@ def run(runners: int, names: int, seconds: float) -> Iterator[tuple[Master, subp
         master = Master(folder, cores[0])
         command = ["taskset", "-c", str(cores[-1]), str(SWARM), str(folder / "plan.json")]
         command += ["--master", master.control, "--token-file", str(folder / "token"), "--class", "TestScale"]
-        command += ["--names", str(names), "--calls", str(CALLS), "--seconds", str(seconds)]
+        command += ["--names", str(names), "--calls", str(CALLS)]
+        command += ["--after", str(SETTLED), "--seconds", str(seconds)]
         swarm = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
         try:
             yield master, swarm
@@ -233,7 +234,7 @@ def run(runners: int, names: int, seconds: float) -> Iterator[tuple[Master, subp
 def measure(case: str, seconds: float) -> Outcome:
     """One run with a window, a kill, and an end."""
     runners, names = CASES[case]
-    with run(runners, names, SETTLED + seconds) as (master, swarm):
+    with run(runners, names, seconds) as (master, swarm):
         until("the load is on", lambda: float(master.ask("GET", "/v1/status")[1]["elapsed"] or 0) > 0)
         time.sleep(SETTLED)
         before, began = master.cpu(), time.monotonic()

@@ -43,7 +43,10 @@ struct Options {
     /// Calls that a runner makes up in a second.
     #[arg(long)]
     calls: u32,
-    /// For so long from the start the times of answers are taken.
+    /// So many seconds after the start the times of answers are taken...
+    #[arg(long)]
+    after: f64,
+    /// ...for so many.
     #[arg(long)]
     seconds: f64,
 }
@@ -69,7 +72,8 @@ fn run(options: &Options) -> Result<Found, String> {
         .map_err(|error| format!("`{}` is no plan: {error}", options.plan.display()))?;
     let token = read(&options.token_file)?;
     let work = Work::make(options.names, options.calls);
-    let timed = Duration::try_from_secs_f64(options.seconds).map_err(|error| error.to_string())?;
+    let span = |seconds| Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string());
+    let timed = span(options.after)?..span(options.after + options.seconds)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| format!("failed to start: {error}"))?;
     runtime.block_on(async {
@@ -81,7 +85,7 @@ fn run(options: &Options) -> Result<Found, String> {
             let core = Runner::new(id, vec![options.class.clone()], spec.dead_man, Tick::ZERO + ahead);
             let dial = Dial::new(&options.master, token.trim())
                 .map_err(|error| format!("failed to prepare calls: {error}"))?;
-            swarm.spawn(Simulated::new(core, dial, work.of(index), (began, ahead), timed).run());
+            swarm.spawn(Simulated::new(core, dial, work.of(index), (began, ahead), timed.clone()).run());
         }
         let mut found = Found::default();
         while let Some(told) = swarm.join_next().await {

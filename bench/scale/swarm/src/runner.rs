@@ -2,6 +2,7 @@
 //! soon as they are ordered. Start at [`Simulated::run`].
 
 use std::future::Future;
+use std::ops::Range;
 use std::pin::Pin;
 use std::time::{Duration, Instant};
 
@@ -68,20 +69,20 @@ pub(crate) struct Simulated {
     began: Instant,
     /// What its clock read then.
     ahead: Duration,
-    timed: Duration,
+    timed: Range<Duration>,
     users: u32,
     ended: bool,
     told: Told,
 }
 
 impl Simulated {
-    /// Its clock read `ahead` when all of them began. Answers are timed for as long as `timed` from the start.
+    /// Its clock read `ahead` when all of them began. Answers are timed while it is `timed` since the start.
     pub(crate) fn new(
         core: Runner,
         dial: Dial,
         work: Turn,
         (began, ahead): (Instant, Duration),
-        timed: Duration,
+        timed: Range<Duration>,
     ) -> Self {
         let told = Told {
             joined: None,
@@ -157,7 +158,7 @@ impl Simulated {
                 return self.core.handle_no_answer(now);
             }
         };
-        let timed = self.core.starts_at().is_some_and(|start| now < start + self.timed);
+        let timed = self.core.starts_at().is_some_and(|start| self.timed.contains(&now.since(start)));
         if timed && self.is_loading() {
             self.told.answers.record(micros_of(sent_at.elapsed()));
             self.told.report_bytes = self.told.report_bytes.max(length);

@@ -4,11 +4,15 @@ deaths of the master.
 
 from __future__ import annotations
 
+import asyncio
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from aiotest import ClientSession, _native, events, measure, record
+from aiotest.client import current_scope
 from command_line import Command, free_port, run, write
 from one_server import OneServer, one_server
 from processes import (
@@ -250,3 +254,37 @@ def test_a_check_carries_both_out_and_shows_none_of_their_calls(server: OneServe
     code, output = run("check", "aiotestfile.py", "--host", server.url, cwd=tmp_path)
     assert code == 1
     assert "problem: the handlers of `run_setup`: AssertionError: /missing answers 404" in output
+
+
+def test_a_call_that_is_none_of_the_load_is_told_to_nobody_and_its_session_may_be_a_users_later(
+    server: OneServer,
+) -> None:
+    told: list[str] = []
+
+    async def hear(request_name: str) -> None:
+        told.append(request_name)
+
+    async def prepare() -> ClientSession:
+        current_scope.set(_native.UserScope(unmeasured=True))
+        session = ClientSession(server.url)
+        with pytest.raises(KeyError):
+            async with session.get("/setup"):
+                raise KeyError("tenant")
+        with pytest.raises(ValueError, match="broken"):
+            async with measure("setup"):
+                raise ValueError("broken")
+        await record("setup", seconds=1)
+        return session
+
+    async def main() -> None:
+        events.stats_request += hear
+        session = await asyncio.create_task(prepare())
+        await (await session.get("/ok")).read()
+        await session.close()
+
+    _native.take_statistics_json()
+    asyncio.run(main())
+    rows = json.loads(_native.take_statistics_json())["rows"]
+    assert [(row["name"], row["requests"]) for row in rows] == [("/ok", 1)]
+    assert told == ["/ok"]
+    assert (server.counts["/setup"], server.counts["/ok"]) == (1, 1)

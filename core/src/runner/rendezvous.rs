@@ -73,6 +73,8 @@ mod tests {
 
     use super::*;
 
+    const NOBODY: [Duration; 0] = [];
+
     const fn at(milliseconds: u64) -> Tick {
         Tick::from_micros(milliseconds * 1000)
     }
@@ -97,15 +99,18 @@ mod tests {
         assert!(places.tell("sale", 3, None));
         assert!(!places.tell("sale", 3, None), "no news");
         let over = sale(1, Some(at(2000)));
-        assert_eq!(released(&mut places, &sale(0, None), at(1000)), []);
+        assert_eq!(released(&mut places, &sale(0, None), at(1000)), NOBODY);
         assert_eq!(
             (released(&mut places, &over, at(1999)), places.next(&over, at(1999))),
-            (vec![], Some(at(2000)))
+            (NOBODY.to_vec(), Some(at(2000)))
         );
         assert_eq!(released(&mut places, &over, at(2000)), [Duration::ZERO]);
         assert!(places.waiting().is_empty());
         places.tell("sale", 2, Some(5));
-        assert_eq!((released(&mut places, &over, at(9000)), places.next(&over, at(9000))), (vec![], None));
+        assert_eq!(
+            (released(&mut places, &over, at(9000)), places.next(&over, at(9000))),
+            (NOBODY.to_vec(), None)
+        );
         let waiting = Waiting { name: "sale".into(), round: 1, waiting: 2, users: Some(5) };
         assert_eq!(places.waiting(), [waiting]);
     }
@@ -114,9 +119,9 @@ mod tests {
     fn rounds_before_a_process_came_let_nobody_of_it_go() {
         let mut places = Places::default();
         let over = sale(4, Some(at(2000)));
-        assert_eq!(released(&mut places, &over, at(5000)), []);
+        assert_eq!(released(&mut places, &over, at(5000)), NOBODY);
         places.tell("sale", 1, None);
-        assert_eq!(released(&mut places, &over, at(5001)), []);
+        assert_eq!(released(&mut places, &over, at(5001)), NOBODY);
         assert_eq!(places.waiting()[0].round, 4);
     }
 
@@ -125,7 +130,7 @@ mod tests {
         let mut places = Places::default();
         places.tell("sale", 2, None);
         assert_eq!(released(&mut places, &sale(2, Some(at(2000))), at(2700)), [Duration::from_millis(700)]);
-        assert_eq!(released(&mut places, &sale(1, Some(at(1000))), at(2800)), [], "an older answer");
+        assert_eq!(released(&mut places, &sale(1, Some(at(1000))), at(2800)), NOBODY, "an older answer");
     }
 
     #[test]

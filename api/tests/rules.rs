@@ -113,8 +113,8 @@ fn a_run_is_not_cut_by_its_own_deadline() {
         "deadlines.run must be at least the durations of load.stages together, or it would cut the run";
     check(&staged("15s"), &staged("14s"), "spec", message);
     let arriving = |run| {
-        let stages = json!([{ "duration": "15s", "target": 5 }]);
-        let mut manifest = with("/spec/load", json!({ "arrivals": { "maxUsers": 5, "stages": stages } }));
+        let lines = json!([{ "duration": "15s", "target": 5 }]);
+        let mut manifest = with("/spec/load", json!({ "arrivals": { "maxUsers": 5, "stages": lines } }));
         manifest["spec"]["deadlines"] = json!({ "run": run });
         manifest
     };

@@ -26,8 +26,10 @@ const BATCH: u32 = 64;
 #[expect(clippy::disallowed_methods, reason = "how long is looked is the time of the machine, not of a run")]
 fn hold(good: &Value, test: impl Fn(Value)) {
     let number = |name: &str, usual: f64| {
-        let text = std::env::var(name);
-        text.map_or(usual, |text| text.parse().unwrap_or_else(|_| panic!("{name} is a number, not `{text}`")))
+        let given = std::env::var(name);
+        given.map_or(usual, |given| {
+            given.parse().unwrap_or_else(|_| panic!("{name} is a number, not `{given}`"))
+        })
     };
     let until = Instant::now() + Duration::from_secs_f64(number("AIOTEST_FUZZ_SECONDS", 4.0));
     let batches = (number("AIOTEST_FUZZ_RUNS", 0.0) / f64::from(BATCH)).ceil() as u64;

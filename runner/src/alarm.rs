@@ -40,7 +40,7 @@ impl Alarm {
             it_interval: Timespec { tv_sec: 0, tv_nsec: 0 },
             it_value: Timespec {
                 tv_sec: i64::try_from(left / 1_000_000).unwrap_or(i64::MAX),
-                tv_nsec: (left % 1_000_000 * 1000) as _,
+                tv_nsec: i64::try_from(left % 1_000_000 * 1000).unwrap_or_default(),
             },
         };
         if timerfd_settime(timer, TimerfdTimerFlags::empty(), &once).is_err() {
@@ -66,7 +66,7 @@ mod tests {
     async fn it_rings_at_its_instant_and_not_before_whatever_was_given_up() {
         let clock = Clock::start();
         let alarm = Alarm::of(clock);
-        let at = |milliseconds| clock.now() + Duration::from_micros(milliseconds * 1000);
+        let at = |milliseconds: u64| clock.now() + Duration::from_micros(milliseconds * 1000);
         let far = tokio::time::timeout(Duration::from_millis(3), alarm.ring(Some(at(60_000)))).await;
         assert!(far.is_err(), "it rang a minute early");
         let given_up = tokio::time::timeout(Duration::from_millis(20), alarm.ring(Some(at(2)))).await;

@@ -17,8 +17,8 @@ from command_line import Command, free_port, run, write
 from manifest_run import run as run_manifest
 from manifest_run import write_manifest
 from one_server import OneServer, one_server
-from processes import constant, until
-from test_pod import children, started, stop
+from processes import children, constant, until
+from test_pod import started, stop
 
 pytestmark = pytest.mark.timeout(120)
 

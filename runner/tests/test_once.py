@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aiotest import ClientSession, _native, events, measure, record
@@ -109,7 +110,7 @@ def test_over_two_runners_both_are_carried_out_once_by_the_master_and_are_in_no_
     server: OneServer, tmp_path: Path
 ) -> None:
     write(tmp_path, HOOKS)
-    more = {"host": server.url, "load": constant(4, 3), "runners": 2}
+    more: dict[str, Any] = {"host": server.url, "load": constant(4, 3), "runners": 2}
     with Command(*master_argv(tmp_path, **more), cwd=tmp_path) as master:
         control = wait_for_json(tmp_path / "ready", master)["control"]
         with (
@@ -186,7 +187,7 @@ def test_a_master_that_is_killed_after_the_setup_does_not_set_up_again(
     server: OneServer, tmp_path: Path
 ) -> None:
     write(tmp_path, HOOKS)
-    more = {"host": server.url, "load": constant(4, 8)}
+    more: dict[str, Any] = {"host": server.url, "load": constant(4, 8)}
     with (
         PodMaster(tmp_path, **more) as master,
         Command(*pod_argv(tmp_path, master.control, "a"), cwd=tmp_path) as pod,
@@ -207,7 +208,7 @@ def test_a_setup_that_its_master_did_not_live_to_end_is_carried_out_again_and_sa
     server: OneServer, tmp_path: Path
 ) -> None:
     write(tmp_path, HELD_SETUP)
-    more = {"host": server.url, "load": constant(4, 3)}
+    more: dict[str, Any] = {"host": server.url, "load": constant(4, 3)}
     with (
         PodMaster(tmp_path, **more) as master,
         Command(*pod_argv(tmp_path, master.control, "a"), cwd=tmp_path) as pod,

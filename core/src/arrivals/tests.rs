@@ -18,7 +18,9 @@ fn line(begin: u64, length: u64, from: u64, to: u64) -> Line {
 
 fn arrivals(weights: &[u32], lines: &[Line]) -> Arrivals {
     let mut arrivals = Arrivals { weights: weights.to_vec(), lines: Vec::new() };
-    lines.iter().for_each(|line| arrivals.lay(*line));
+    for line in lines {
+        arrivals.lay(*line);
+    }
     arrivals
 }
 

@@ -147,7 +147,9 @@ impl Process {
                 self.retire(now, class, self.live[class].saturating_sub(users), random);
             }
             Action::Begin { iterations, shed } => {
-                iterations.iter().for_each(|iteration| self.begin(now, iteration, random));
+                for iteration in &iterations {
+                    self.begin(now, iteration, random);
+                }
                 self.count(0, shed);
             }
             Action::Release { late, .. } => {
@@ -218,7 +220,7 @@ impl Process {
         }
         self.live[class] = self.live[class].max(busy + 1);
         self.busy.push((now + Duration::from_micros(random.below(2_000_000)), class));
-        for _ in 0..1 + u32::from(twice) {
+        for _ in 0..=u32::from(twice) {
             self.begun.push((iteration.number, now));
             self.count(1, 0);
         }

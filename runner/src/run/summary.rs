@@ -97,13 +97,12 @@ fn row(name: &str, figures: &Figures, paint: Paint) -> String {
 fn iterations(counted: Iterations) -> String {
     let Iterations { planned, started, shed, late } = counted;
     let never = planned.saturating_sub(started.saturating_add(shed));
-    let mut text = format!("{} of {} iterations started", count(started), count(planned));
-    for (some, what) in [(shed, "shed"), (late, "late"), (never, "never begun")] {
-        if 0 < some {
-            text.push_str(&format!(", {} {what}", count(some)));
-        }
-    }
-    text
+    let seldom = [(shed, "shed"), (late, "late"), (never, "never begun")];
+    let seldom = seldom.into_iter().filter(|(some, _)| 0 < *some);
+    let begun = format!("{} of {} iterations started", count(started), count(planned));
+    let parts: Vec<String> =
+        [begun].into_iter().chain(seldom.map(|(some, what)| format!("{} {what}", count(some)))).collect();
+    parts.join(", ")
 }
 
 /// What the table has no column for; only what occurred.

@@ -112,9 +112,9 @@ class Command:
         """Send it a signal."""
         self._process.send_signal(number)
 
-    def end(self) -> int:
+    def end(self, within: float = PATIENCE) -> int:
         """Wait for its end. Returns its exit code."""
-        code = self._process.wait(PATIENCE)
+        code = self._process.wait(within)
         self._reader.join(PATIENCE)
         return code
 

@@ -60,6 +60,9 @@ pub(super) struct Call {
     pub(super) truncated: bool,
 }
 
+/// So often a call is tried again that its server has not processed.
+const MAX_REFUSALS: u32 = 5;
+
 /// One request on the wire and its reply; made anew at each hop and retry.
 #[derive(Default)]
 pub(super) struct Exchange {
@@ -224,10 +227,13 @@ impl Call {
     /// connection had been used before, so that the server may have closed it as idle. The next try is on a connection
     /// of its own, so that it is the last one of its hop.
     ///
-    /// What the server says that it has not processed is tried once more, whatever the method.
+    /// What the server says that it has not processed is tried again, whatever the method, up to [`MAX_REFUSALS`] times: of
+    /// many calls some meet one connection after the other that says goodbye.
     pub(super) fn may_retry(&self, failure: &Failure) -> bool {
         if failure.kind.is_unprocessed() {
-            return self.aborted.is_none() && self.retried == 0 && self.exchange.first_byte.is_none();
+            return self.aborted.is_none()
+                && self.retried < MAX_REFUSALS
+                && self.exchange.first_byte.is_none();
         }
         failure.kind.is_lost_before_reply()
             && !self.request.upload

@@ -52,7 +52,7 @@ def watch(
 ) -> dict[str, list[tuple[int, int]]]:
     """Requests received and kilobytes of resident memory, by process, until so many have been made."""
     load = {"users": users, "spawnRate": users, "duration": "24h"}
-    manifest = write_load_test(folder, SCENARIO, load, runners=1, host=url)
+    manifest = write_load_test(folder, SCENARIO, {"constant": load}, runners=1, host=url)
     log = HOUSE / ".cache/bench/steady.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     report = str(folder / "report.json")

@@ -137,7 +137,7 @@ def measure(case: Case, seconds: float | None) -> Outcome:
         ramp = case.users / case.rate
         duration = f"{round(ramp + (seconds or case.think + ramp + 5))}s"
         load = {"users": case.users, "spawnRate": case.rate, "duration": duration}
-        manifest = write_load_test(folder, SCENARIO, load, runners=case.processes)
+        manifest = write_load_test(folder, SCENARIO, {"constant": load}, runners=case.processes)
         run(manifest, folder, environment)
         told = [json.loads(file.read_text()) for file in folder.glob("[0-9]*.json")]
         counts = [ask(control) for _, control in aims]
@@ -161,9 +161,9 @@ def ask(control: str) -> dict[str, Any]:
     return counts
 
 
-def write_load_test(folder: Path, scenario: Path, constant: dict[str, Any], **spec: Any) -> Path:
-    """A manifest of a constant load and its scenario."""
-    spec |= {"aiotestfile": {"configMap": {"name": "bench"}}, "load": {"constant": constant}}
+def write_load_test(folder: Path, scenario: Path, load: dict[str, Any], **spec: Any) -> Path:
+    """A manifest of a load and its scenario."""
+    spec |= {"aiotestfile": {"configMap": {"name": "bench"}}, "load": load}
     kinds = [
         ("aiotest.dev/v1alpha1", "LoadTest", {"spec": spec}),
         ("v1", "ConfigMap", {"data": {"aiotestfile.py": scenario.read_text()}}),

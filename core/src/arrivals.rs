@@ -165,7 +165,7 @@ impl Arrivals {
     }
 
     /// The number of the first iteration that begins at an instant or later.
-    fn first_at(&self, at: Tick) -> u64 {
+    pub(crate) fn first_at(&self, at: Tick) -> u64 {
         let is_before = |number: u64| self.instant(number).is_some_and(|instant| instant < at);
         let at = at.min(END);
         // What is counted is right but for what was rounded.

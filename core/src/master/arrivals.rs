@@ -110,14 +110,9 @@ impl Master {
     /// What became of the iterations that the plan had, but in the warm-up; `None` in the closed model.
     pub(super) fn iterations(&self) -> Option<report::Iterations> {
         let (arrivals, stop) = (self.layout.plan().arrivals.as_ref()?, self.stop?);
-        let planned = arrivals.count(stop.at).ceil() - arrivals.count(self.warm_at()?).ceil();
+        let planned = arrivals.first_at(stop.at).saturating_sub(arrivals.first_at(self.warm_at()?));
         let counted = self.measured().iterations;
-        Some(report::Iterations {
-            planned: planned.max(0.0) as u64,
-            started: counted.started,
-            shed: counted.shed,
-            late: counted.late,
-        })
+        Some(report::Iterations { planned, started: counted.started, shed: counted.shed, late: counted.late })
     }
 
     /// The same as it is now, warm-up and all.

@@ -156,7 +156,7 @@ impl World {
             && (everybody_hears || !members_change)
             && let Some((number, times)) = begun.iter().find(|(_, times)| 1 < **times)
         {
-            return Err(format!("iteration {number} began {times} times"));
+            return Err(format!("iteration {number} began {times} times: {faults:?}"));
         }
         if self.processes.iter().all(|process| process.alive)
             && everybody_hears

@@ -96,9 +96,9 @@ fn whatever_a_server_says_a_call_ends_in_one_record_and_leaves_nothing_behind() 
         prop_assert!(after.sent - before.sent <= 1 + after.retried - before.retried);
         let mut reactor = bench.engine.lock();
         prop_assert_eq!(reactor.calls.len(), 0);
-        // An idle one has not heard of the close yet, and a refused call is made on a second one.
+        // An idle one has not heard of the close yet, and a refused call is made on others, five at most.
         let left: Vec<_> = reactor.connections.keys().collect();
-        prop_assert!(left.len() <= 2);
+        prop_assert!(left.len() <= 6);
         prop_assert!(
             left.iter().all(|id| reactor.connections[*id].http2.as_ref().is_some_and(|h| h.calls.is_empty()))
         );

@@ -29,7 +29,7 @@ const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
 pub struct Arrivals {
     /// Of the scenario's classes, in their order.
     pub weights: Vec<u32>,
-    /// Rising in `at` and in `before`.
+    /// Rising in `at` and in `before`; from the start on, as what was planned is told at the end.
     pub lines: Vec<Line>,
 }
 
@@ -239,12 +239,6 @@ impl Arrivals {
             pair[0].at <= pair[1].at && (counted - pair[1].before as f64 / PART).abs() < 1.0
         };
         self.weights.len() == classes && self.lines.iter().all(possible) && self.lines.windows(2).all(follows)
-    }
-
-    /// Forgets lines that were replaced longer ago than any process may be behind.
-    pub(crate) fn prune(&mut self, behind: Tick) {
-        let replaced = self.lines.iter().skip(1).take_while(|next| next.at < behind).count();
-        self.lines.drain(..replaced);
     }
 }
 

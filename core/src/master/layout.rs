@@ -4,7 +4,6 @@
 //! aside at first, until the others have given it up. Start at [`Layout::change`].
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -14,9 +13,6 @@ use crate::plan::{Plan, Ramp};
 use crate::share::round::{largest_remainder, matrix};
 use crate::share::{Share, ShareRow, slot_total};
 use crate::tick::Tick;
-
-/// No process that still obeys is further behind.
-const BEHIND: Duration = Duration::from_secs(60);
 
 /// The plan with everybody's part of it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -171,9 +167,6 @@ impl Layout {
 
     /// Forgets ramps that later ones have replaced.
     pub(super) fn prune(&mut self, now: Tick) {
-        if let Some(arrivals) = &mut self.plan.arrivals {
-            arrivals.prune(now.before(BEHIND));
-        }
         let Some((index, _)) = self.plan.in_force(now).filter(|(index, _)| 0 < *index) else { return };
         self.plan.ramps.drain(..index);
         for slot in &mut self.slots {
@@ -269,6 +262,8 @@ fn fitted(of: &Plan, rows: &[ShareRow], plan: &Plan) -> Vec<ShareRow> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use proptest::prelude::*;
 
     use super::*;

@@ -145,3 +145,20 @@ fn one_a_minute_begins_at_the_start_and_then_by_the_minute() {
     let counted = report.iterations.unwrap();
     assert_eq!((counted.planned, counted.started), (4, 4));
 }
+
+#[test]
+fn what_was_planned_is_known_to_the_iteration_however_long_ago_its_line_was_replaced() {
+    let load = || arrivals(900, &[(0, 20), (30, 20), (70, 40), (30, 10)]);
+    let (_, report) = world(load(), 2).play_out();
+    let counted = report.iterations.unwrap();
+    assert_eq!((counted.planned, counted.started), (600 + 2100 + 750, 600 + 2100 + 750));
+    let mut world = world(load(), 2);
+    let live = LiveSpec { warm_up: seconds(40), ..LiveSpec::of(&world.scenario.spec, 1) };
+    world.tell(&live);
+    let (_, report) = world.play_out();
+    let counted = report.iterations.unwrap();
+    // Twenty a second for half a minute, and in ten seconds of the way from twenty to forty 214.
+    assert!(counted.planned.abs_diff(3450 - 600 - 214) <= 1, "{counted:?}");
+    // What is begun at the mark itself may be counted on its other side.
+    assert!(counted.planned.abs_diff(counted.started + counted.shed) <= 4, "{counted:?}");
+}

@@ -3,8 +3,6 @@
 //! Users are no target here: the plan of users only says how many there may be, and each process takes what it needs. Whose
 //! an iteration is follows from the shares of that plan. Start at [`Master::begin_arrivals`].
 
-use std::time::Duration;
-
 use super::stages::{Placed, placed};
 use super::{LEAD, Master};
 use crate::arrivals::{Line, RATE, between};
@@ -12,6 +10,7 @@ use crate::message::{IterationStatus, RunState};
 use crate::plan::AT_ONCE;
 use crate::report;
 use crate::run::{Arrivals, Load, Stage};
+use crate::stats::Iterations;
 use crate::tick::Tick;
 
 impl Master {
@@ -27,19 +26,22 @@ impl Master {
     pub(super) fn begin_arrivals(&mut self, now: Tick) {
         let Some(start) = self.on_since() else { return };
         self.allow_users(now);
-        self.lay_arrivals(now, start);
+        self.lay_arrivals(now, start, 0);
     }
 
     /// Goes on with other stages, or another bound on users.
     pub(super) fn rearrange(&mut self, now: Tick, before: &Arrivals) {
         let (Some(load), Some(start)) = (self.open_model(), self.on_since()) else { return };
+        let (per, at) = (load.per, start.max(now + LEAD));
         let (bound, rate) =
-            (load.max_users != before.max_users, (load.per, &load.lines) != (before.per, &before.lines));
+            (load.max_users != before.max_users, (per, &load.lines) != (before.per, &before.lines));
         if bound {
             self.allow_users(now);
         }
         if rate {
-            self.lay_arrivals(now, start.max(now + LEAD));
+            let present =
+                self.layout.plan().arrivals.as_ref().map_or(0, |arrivals| arrivals.rate_per(per, at));
+            self.lay_arrivals(now, at, present);
         }
     }
 
@@ -55,11 +57,9 @@ impl Master {
         let Some(start) = self.on_since() else { return };
         let in_force = self.placed(start).into_iter().take_while(|stage| stage.begin <= at).last();
         self.allow_users(now);
-        if let (Some(stage), Some(per)) = (in_force, self.open_model().map(|load| load.per)) {
-            let (from, to) = (u64::from(stage.from) * RATE, u64::from(stage.to) * RATE);
-            let from = between(from, to, at - stage.begin, stage.end - stage.begin);
-            self.layout.lay_arrivals(Line { at, per, length: Duration::ZERO, from, to: from, before: 0 });
-            self.lay_arrivals(now, at);
+        if let Some(Placed { begin, end, from, to }) = in_force {
+            let planned = between(u64::from(from) * RATE, u64::from(to) * RATE, at - begin, end - begin);
+            self.lay_arrivals(now, at, planned);
         }
     }
 
@@ -76,19 +76,16 @@ impl Master {
         self.open_model().map(|load| placed(&load.stages(), start).collect()).unwrap_or_default()
     }
 
-    /// All lines from an instant on, in the place of those that there are: from the rate that there is then to where the stage
-    /// leads, by its end, and all those that follow. Who is cut off goes by them, too.
-    fn lay_arrivals(&mut self, now: Tick, at: Tick) {
+    /// All lines from an instant on, in the place of those that there are: from a rate to where the stage that has begun by
+    /// then leads, by its end, and all those that follow. Who is cut off goes by them, too.
+    fn lay_arrivals(&mut self, now: Tick, at: Tick, rate: u64) {
         let (Some(per), Some(start)) = (self.open_model().map(|load| load.per), self.on_since()) else {
             return;
         };
         let stages = self.placed(start);
         let last = stages.iter().rposition(|stage| stage.begin <= at).unwrap_or_default();
         for stage in &stages[last..] {
-            let from = match &self.layout.plan().arrivals {
-                Some(arrivals) if stage.begin < at => arrivals.rate_per(per, at),
-                _ => u64::from(stage.from) * RATE,
-            };
+            let from = if stage.begin < at { rate } else { u64::from(stage.from) * RATE };
             let begin = stage.begin.max(at);
             let (length, to) = (stage.end - begin, u64::from(stage.to) * RATE);
             self.layout.lay_arrivals(Line { at: begin, per, length, from, to, before: 0 });
@@ -107,25 +104,21 @@ impl Master {
         self.settle_at.is_none() && last.at <= now && !self.layout.holds() && obeyed()
     }
 
-    /// What became of the iterations that the plan had, but in the warm-up; `None` in the closed model.
-    pub(super) fn iterations(&self) -> Option<report::Iterations> {
+    /// What became of the iterations that the plan had, but in the warm-up, of which so much was counted; `None` in the closed
+    /// model.
+    pub(super) fn iterations(&self, counted: Iterations) -> Option<report::Iterations> {
         let (arrivals, stop) = (self.layout.plan().arrivals.as_ref()?, self.stop?);
         let planned = arrivals.first_at(stop.at).saturating_sub(arrivals.first_at(self.warm_at()?));
-        let counted = self.measured().iterations;
-        Some(report::Iterations { planned, started: counted.started, shed: counted.shed, late: counted.late })
+        let Iterations { started, shed, late } = counted;
+        Some(report::Iterations { planned, started, shed, late })
     }
 
     /// The same as it is now, warm-up and all.
-    pub(super) fn iterations_so_far(&self, now: Tick) -> Option<IterationStatus> {
+    pub(super) fn iterations_so_far(&self, now: Tick, counted: Iterations) -> Option<IterationStatus> {
         let arrivals = self.layout.plan().arrivals.as_ref()?;
-        let on = self.state == RunState::Running;
-        let counted = self.statistics().iterations;
-        Some(IterationStatus {
-            rate: if on { arrivals.rate(now) } else { 0.0 },
-            started: counted.started,
-            shed: counted.shed,
-            late: counted.late,
-        })
+        let rate = if self.state == RunState::Running { arrivals.rate(now) } else { 0.0 };
+        let Iterations { started, shed, late } = counted;
+        Some(IterationStatus { rate, started, shed, late })
     }
 }
 

@@ -38,7 +38,7 @@ impl Master {
             target: self.target(now),
             paused: self.state == RunState::Running && self.pauses.is_on(),
             dead_users: self.dead_users(),
-            iterations: self.iterations_so_far(now),
+            iterations: self.iterations_so_far(now, statistics.iterations),
             requests: sum(|row| row.requests),
             failures: sum(|row| row.failures),
             sent: sum(|row| row.sent),
@@ -82,7 +82,7 @@ impl Master {
             start: self.start_of_all(),
             verdict: self.verdict(),
             total: Figures::of(&statistics.total(), seconds),
-            iterations: self.iterations(),
+            iterations: self.iterations(statistics.iterations),
             warm_up: self.warm_up(),
             requests: statistics.rows().into_iter().map(|row| Request::of(row, seconds)).collect(),
             errors: failures(&statistics),
@@ -98,6 +98,7 @@ impl Master {
         let Some(stop) = self.stop else { return Verdict::default() };
         // Only now it is known for how long.
         notes.extend(self.start.and_then(|start| self.pauses.note(start, stop.at)));
+        let measured = self.measured();
         judge(&Evidence {
             stop: stop.reason,
             load_on: self.load_on(),
@@ -108,8 +109,8 @@ impl Master {
             target: self.target,
             dead_users: self.dead_users(),
             measured_for: self.measured_for(),
-            statistics: &self.measured(),
-            iterations: self.iterations(),
+            statistics: &measured,
+            iterations: self.iterations(measured.iterations),
             thresholds: self.judged(stop.at),
             missing: self.missing(stop.at),
             generators: &generators,
@@ -157,7 +158,7 @@ impl Master {
     }
 
     /// Everything measured but in the warm-up.
-    pub(super) fn measured(&self) -> Cow<'_, Statistics> {
+    fn measured(&self) -> Cow<'_, Statistics> {
         if self.spec.warm_up.is_zero() {
             return self.statistics();
         }

@@ -47,6 +47,12 @@ pub(super) fn report(incarnation: u64, sequence: u64) -> Report {
     }
 }
 
+pub(super) fn of(process: u32, sequence: u64) -> Report {
+    let mut report = report(0, sequence);
+    report.from.process = process;
+    report
+}
+
 pub(super) fn calls(milliseconds: &[u64]) -> Statistics {
     let mut statistics = Statistics::default();
     for latency in milliseconds {

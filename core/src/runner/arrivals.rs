@@ -9,7 +9,7 @@ use crate::message::Assignment;
 use crate::tick::Tick;
 
 /// The most that begin at once: more have piled up than there will ever be users for.
-const AT_ONCE: usize = 100_000;
+const BEGUN_AT_ONCE: usize = 100_000;
 
 /// The most of the others that are looked at.
 const SHED_AT_ONCE: usize = 1_000_000;
@@ -49,7 +49,7 @@ impl Runner {
         let all = arrivals.of_share(&assignment.plan, &assignment.share, since);
         let mut all = all.take_while(|arrival| arrival.at < until);
         let own = |arrival: Arrival| Some(Arrival { at: self.clock.own(arrival.at)?, ..arrival });
-        let due = all.by_ref().take(AT_ONCE).filter_map(own).collect();
+        let due = all.by_ref().take(BEGUN_AT_ONCE).filter_map(own).collect();
         (due, all.take(SHED_AT_ONCE).count() as u64)
     }
 

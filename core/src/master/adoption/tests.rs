@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::*;
-use crate::master::tests::{at, calls, constant, events, finish, report, restarted, with};
+use crate::master::tests::{at, calls, constant, events, finish, of, restarted, with};
 use crate::message::{LiveSpec, ProcessState, StopReason};
 use crate::report::Outcome;
 use crate::run::{ClassSpec, Constant};
@@ -13,12 +13,6 @@ fn pair() -> Master {
     let mut spec = constant(&json!([])).spec;
     spec.runners = 2;
     Master::new(spec, vec![ClassSpec { name: "TestShop".into(), weight: 1 }], 7).unwrap()
-}
-
-fn of(process: u32, sequence: u64) -> Report {
-    let mut report = report(0, sequence);
-    report.from.process = process;
-    report
 }
 
 /// What both processes heard last of a run that is on.

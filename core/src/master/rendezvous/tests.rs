@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::*;
-use crate::master::tests::{at, report, restarted, spec};
+use crate::master::tests::{at, of, restarted, spec};
 use crate::message::{Assignment, ClassUsers, Departure, Report};
 use crate::run::ClassSpec;
 
@@ -22,12 +22,6 @@ fn fresh() -> Master {
     let mut spec = spec(&load, &json!([]));
     spec.runners = 2;
     Master::new(spec, vec![ClassSpec { name: "TestShop".into(), weight: 1 }], 7).unwrap()
-}
-
-fn of(process: u32, sequence: u64) -> Report {
-    let mut report = report(0, sequence);
-    report.from.process = process;
-    report
 }
 
 /// So many of a process' five users wait, for a round.

@@ -23,7 +23,7 @@ pub struct Report {
     pub run: Run,
     /// How many users.
     pub users: Users,
-    /// How far apart its processes began; absent where none did.
+    /// How far apart its processes began; absent where none did, and in the open model, whose iterations say how late they are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start: Option<Start>,
     /// What became of it.

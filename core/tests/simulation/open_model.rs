@@ -144,6 +144,7 @@ fn one_a_minute_begins_at_the_start_and_then_by_the_minute() {
     let (_, report) = world.play_out();
     let counted = report.iterations.unwrap();
     assert_eq!((counted.planned, counted.started), (4, 4));
+    assert_eq!(report.start, None, "a process without an iteration yet is not late");
 }
 
 #[test]

@@ -19,6 +19,8 @@ pub(crate) const RATE: u64 = 1_000_000;
 const PART: f64 = (1_u64 << 24) as f64;
 /// The most iterations per second.
 pub const MAX_RATE: u64 = 1_000_000;
+/// The most iterations of a run: up to some more they are counted to the [`PART`].
+pub const MAX_ITERATIONS: u64 = 100_000_000_000;
 /// Instants beyond it have no meaning, infinity least of all: some 300 years.
 const END: Tick = Tick::from_micros(10_000_000_000_000_000);
 /// The golden ratio's fraction of 2⁶⁴: its multiples are spread evenly, however far one looks.
@@ -166,20 +168,30 @@ impl Arrivals {
 
     /// The number of the first iteration that begins at an instant or later.
     pub(crate) fn first_at(&self, at: Tick) -> u64 {
-        let is_before = |number: u64| self.instant(number).is_some_and(|instant| instant < at);
+        let Some(least) = self.lines.first().map(Line::first) else { return 0 };
         let at = at.min(END);
-        // What is counted is right but for what was rounded.
-        let mut number = (self.count(at) as u64).saturating_add(1);
-        while 0 < number
-            && !is_before(number - 1)
-            && self.lines.first().is_some_and(|line| line.first() < number)
-        {
-            number -= 1;
+        let is_before = |number: u64| self.instant(number).is_some_and(|instant| instant < at);
+        // What is counted is right but for what was rounded, which is next to nothing unless somebody plans for centuries: so
+        // it is looked further and further away.
+        let mut low = (self.count(at) as u64).max(least);
+        let mut high = low;
+        for step in (0..64).map(|power| 1_u64 << power) {
+            if low == least || is_before(low - 1) {
+                break;
+            }
+            (low, high) = (low.saturating_sub(step).max(least), low - 1);
         }
-        while is_before(number) {
-            number += 1;
+        for step in (0..64).map(|power| 1_u64 << power) {
+            if !is_before(high) {
+                break;
+            }
+            (low, high) = (high + 1, high.saturating_add(step));
         }
-        number
+        while low < high {
+            let middle = low + (high - low) / 2;
+            if is_before(middle) { low = middle + 1 } else { high = middle }
+        }
+        low
     }
 
     /// The iterations of one share from an instant on, in their order. Ends where nothing more is planned.
@@ -207,7 +219,7 @@ impl Arrivals {
                     next = number + 1;
                     return Some(Arrival { number, class: self.class(number), at });
                 }
-                next = self.first_at(until?).max(next);
+                next = self.first_at(until?).max(next + 1);
             }
         })
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use aiotest_api::threshold::Threshold;
 use serde::{Deserialize, Serialize};
 
-use crate::arrivals::MAX_RATE;
+use crate::arrivals::{MAX_ITERATIONS, MAX_RATE};
 use crate::data::DataSpec;
 use crate::tick::{micros, micros_of};
 
@@ -251,6 +251,11 @@ pub enum InvalidRun {
     /// The lines make no load.
     #[error("no line of arrivals has a rate and a duration above 0")]
     EmptyArrivals,
+    /// More iterations than can be told apart.
+    #[error(
+        "the lines of arrivals make more than {MAX_ITERATIONS} iterations: shorten them, or lower their rates"
+    )]
+    TooManyIterations,
     /// Some class would never have a user in some process.
     #[error(
         "max_users of {most}: must be 1 to {MAX_USERS}, and at least {least}, one of each class for each process"
@@ -342,15 +347,18 @@ fn check_arrivals(arrivals: &Arrivals) -> Result<(), InvalidRun> {
     if let Some(line) = lines.iter().find(|line| !possible(line.target) || per.is_zero()) {
         return Err(InvalidRun::Rate { target: line.target, per: *per });
     }
-    let rates = lines.iter().scan(0, |before, line| {
-        let highest = line.target.max(*before);
-        *before = line.target;
-        Some((highest, line.duration))
-    });
-    if rates.into_iter().all(|(highest, duration)| highest == 0 || duration.is_zero()) {
-        return Err(InvalidRun::EmptyArrivals);
+    let mut before = 0;
+    let mut doubled = 0_u128;
+    for line in lines {
+        let both = u128::from(before) + u128::from(line.target);
+        doubled = doubled.saturating_add(both * u128::from(micros_of(line.duration)));
+        before = line.target;
     }
-    Ok(())
+    match doubled / 2 / u128::from(micros_of(*per)) {
+        _ if doubled == 0 => Err(InvalidRun::EmptyArrivals),
+        iterations if u128::from(MAX_ITERATIONS) < iterations => Err(InvalidRun::TooManyIterations),
+        _ => Ok(()),
+    }
 }
 
 /// Whether a number can be users per second.
@@ -410,6 +418,9 @@ mod tests {
         let too_fast = InvalidRun::Rate { target: 1_000_001, per: Duration::from_secs(1) };
         assert_eq!(open(second, 2, &[(second, 1_000_001)]), Err(too_fast));
         assert_eq!(open(0, 2, &[(second, 1)]), Err(InvalidRun::Rate { target: 1, per: Duration::ZERO }));
+        let years = 100_000_000 * second;
+        assert_eq!(open(60 * second, 2, &[(0, 1), (years, 1)]), Ok(()), "for years, seldom");
+        assert_eq!(open(second, 2, &[(years, 5_000)]), Err(InvalidRun::TooManyIterations));
         assert_eq!(open(second, 2, &[(second, 0)]), Err(InvalidRun::EmptyArrivals));
         assert_eq!(open(second, 2, &[(0, 5)]), Err(InvalidRun::EmptyArrivals), "a duration of 0");
         assert_eq!(open(second, 2, &[]), Err(InvalidRun::Stages(0)));

@@ -101,6 +101,15 @@ fn classes_are_as_their_weights_say_over_all_and_in_each_process() {
     }
 }
 
+#[test]
+fn a_number_is_found_where_counting_is_far_off() {
+    // Its line begins after more iterations than can be counted, so that the one before is far from what is counted.
+    let centuries = arrivals(&[1], &[line(0, 9_000_000_000, 0, 1_000_000), line(9_000_000_000, 0, 1, 1)]);
+    let first = centuries.first_at(at(8_999_999_999));
+    assert!(centuries.instant(first).is_some_and(|instant| at(8_999_999_999) <= instant));
+    assert!(centuries.instant(first - 1).is_some_and(|instant| instant < at(8_999_999_999)));
+}
+
 /// Lines that follow one another, and an instant somewhere in them.
 fn any_lines() -> impl Strategy<Value = Vec<Line>> {
     let stage = (0..20_u64, 0..400_u64, 0..400_u64);
@@ -187,5 +196,6 @@ proptest! {
             arrivals.of_share(&plan(&[at(0)]), &share(&rows), Tick::from_micros(from)).take(9).count();
         }
         arrivals.rate(Tick::from_micros(from));
+        arrivals.first_at(Tick::from_micros(from));
     }
 }

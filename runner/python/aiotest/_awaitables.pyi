@@ -66,8 +66,10 @@ def gather(
     return_exceptions: bool,
     event_loop: asyncio.AbstractEventLoop,
     adopt: Callable[[Any], object],
-) -> Gathering:
+) -> Gathering | None:
     """Begin each in a task of its own, now. Requests that they make go out together.
+
+    Returns: the whole; `None`, and nothing has begun, if they are not all coroutines, each named once.
 
     Arguments: `adopt`, called with whoever must not outlive the user: the whole, or once that has failed, the
         tasks that still go on.

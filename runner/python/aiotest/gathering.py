@@ -11,7 +11,6 @@ asyncio's. Start at [`gather`][].
 from __future__ import annotations
 
 import asyncio
-from types import CoroutineType
 from typing import Any
 
 from aiotest import _native
@@ -20,26 +19,17 @@ from aiotest.life import current_life
 
 __all__ = ["install"]
 
-_COROUTINES = {CoroutineType}
-
 _plain_gather = asyncio.gather
 
 
 def gather(*coroutines: Any, return_exceptions: bool = False) -> Any:
     """As `asyncio.gather`."""
     life, loop = current_life.get(), asyncio._get_running_loop()
-    if life is None or loop is None or not _may_be_ours(coroutines, loop):
-        return _plain_gather(*coroutines, return_exceptions=return_exceptions)
-    return _native.gather(coroutines, bool(return_exceptions), loop, life.adopt)
-
-
-def _may_be_ours(coroutines: tuple[Any, ...], loop: asyncio.AbstractEventLoop) -> bool:
-    """Each a coroutine that is named once, and no task factory of somebody else's on the loop."""
-    return (
-        {*map(type, coroutines)} == _COROUTINES
-        and len({*coroutines}) == len(coroutines)
-        and loop.get_task_factory() is make_task
-    )
+    if life is not None and loop is not None and loop.get_task_factory() is make_task:
+        whole = _native.gather(coroutines, bool(return_exceptions), loop, life.adopt)
+        if whole is not None:
+            return whole
+    return _plain_gather(*coroutines, return_exceptions=return_exceptions)
 
 
 def install() -> None:

@@ -258,7 +258,7 @@ impl Driver {
             slot.iter().flat_map(Slot::waiters).for_each(|waiter| heed(Waiter::wake(waiter.bind(py))));
         }
         while let Some(Due { callback, context, argument }) = { slf.borrow_mut().due.pop_front() } {
-            heed(context.bind(py).call_method1(intern!(py, "run"), (callback, argument)).map(drop));
+            heed(event_loop::run_in(context.bind(py), callback.bind(py), argument.bind(py)));
         }
         engine().lock().uncork();
         let mut driver = slf.borrow_mut();

@@ -1,9 +1,29 @@
 //! What everything here that stands for a Future asks of asyncio's loop. Never keeps anything. Start at [`call_soon`].
+//!
+//! A callback is anything that can be called with what was waited for, or a [`Task`] of ours, which is then resumed: that
+//! needs no method bound to it.
 
 use pyo3::exceptions::{PyKeyboardInterrupt, PySystemExit};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
+
+use super::ffi;
+use super::task::Task;
+
+/// Calls `callback` in `context`, here and now.
+pub(super) fn run_in<'py>(
+    context: &Bound<'py, PyAny>,
+    callback: &Bound<'py, PyAny>,
+    argument: &Bound<'py, PyAny>,
+) -> PyResult<()> {
+    let run = intern!(context.py(), "run");
+    if callback.is_exact_instance_of::<Task>() {
+        return ffi::call_method(run, [context, Task::unbound_step(context.py())?, callback, argument])
+            .map(drop);
+    }
+    ffi::call_method(run, [context, callback, argument]).map(drop)
+}
 
 /// Has the loop call `callback` in `context`, as soon as it comes round.
 pub(super) fn call_soon<'py>(
@@ -13,6 +33,13 @@ pub(super) fn call_soon<'py>(
     context: &Py<PyAny>,
 ) -> PyResult<()> {
     let py = event_loop.py();
+    let step;
+    let callback = if callback.is_exact_instance_of::<Task>() {
+        step = callback.getattr(intern!(py, "_step"))?;
+        &step
+    } else {
+        callback
+    };
     let arguments = PyTuple::new(py, std::iter::once(callback).chain(argument).collect::<Vec<_>>())?;
     event_loop.call_method(intern!(py, "call_soon"), arguments, Some(&in_context(py, context)?)).map(drop)
 }

@@ -8,9 +8,9 @@ use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::{PyList, PyTuple};
 
-use super::driver;
 use super::future::{Cancellation, Future, Outcome};
 use super::task::Task;
+use super::{driver, ffi};
 
 /// All results of a `gather`, in order, or the first exception.
 #[pyclass(module = "aiotest._native", extends = Future)]
@@ -25,16 +25,20 @@ pub(super) struct Gathering {
     adopt: Option<Py<PyAny>>,
 }
 
-/// As `asyncio.gather` of coroutines that nobody has begun. `adopt` is called with whoever must not outlive the user: the
-/// whole while it lasts, and then those that still go on. Requests made by all of them go out together.
+/// As `asyncio.gather` of coroutines that nobody has begun; `None` if they are anything else, or one is named twice. `adopt`
+/// is called with whoever must not outlive the user: the whole while it lasts, and then those that still go on. Requests
+/// made by all of them go out together.
 #[pyfunction]
 pub(super) fn gather<'py>(
     coroutines: &Bound<'py, PyTuple>,
     return_exceptions: bool,
     event_loop: &Bound<'py, PyAny>,
     adopt: Py<PyAny>,
-) -> PyResult<Bound<'py, Gathering>> {
+) -> PyResult<Option<Bound<'py, Gathering>>> {
     let py = coroutines.py();
+    if !are_coroutines(coroutines)? {
+        return Ok(None);
+    }
     driver::cork(py)?;
     let gathering = Gathering {
         tasks: Vec::with_capacity(coroutines.len()),
@@ -46,18 +50,40 @@ pub(super) fn gather<'py>(
     };
     let future = PyClassInitializer::from(Future::new(event_loop.clone().unbind()));
     let whole = Bound::new(py, future.add_subclass(gathering))?;
+    let swap = imported!(py, "aiotest.tasks", "swap")?;
+    let maker = ffi::call(swap, [event_loop, &py.None().into_bound(py)])?;
+    let begun = begin(&whole, coroutines, event_loop);
+    ffi::call(swap, [event_loop, &maker])?;
+    begun?;
+    if !whole.as_super().borrow().is_done() {
+        Gathering::adopt(&whole, whole.as_any())?;
+    }
+    Ok(Some(whole))
+}
+
+fn begin(
+    whole: &Bound<'_, Gathering>,
+    coroutines: &Bound<'_, PyTuple>,
+    event_loop: &Bound<'_, PyAny>,
+) -> PyResult<()> {
     for (index, coroutine) in coroutines.iter().enumerate() {
         let task = Task::of(event_loop.clone().unbind(), coroutine, whole.clone().unbind(), index)?;
         whole.borrow_mut().tasks.push(task.clone().unbind());
         Task::begin(&task)?;
         if whole.as_super().borrow().is_done() {
-            Gathering::adopt(&whole, task.as_any())?;
+            Gathering::adopt(whole, task.as_any())?;
         }
     }
-    if !whole.as_super().borrow().is_done() {
-        Gathering::adopt(&whole, whole.as_any())?;
-    }
-    Ok(whole)
+    Ok(())
+}
+
+/// Whether there are some, each is a coroutine, and no two are the same.
+fn are_coroutines(awaited: &Bound<'_, PyTuple>) -> PyResult<bool> {
+    let class = imported!(awaited.py(), "types", "CoroutineType")?;
+    let mut seen: Vec<_> = awaited.iter().map(|each| each.as_ptr()).collect();
+    seen.sort_unstable();
+    let all_differ = seen.windows(2).all(|pair| pair[0] != pair[1]);
+    Ok(!seen.is_empty() && all_differ && awaited.iter().all(|each| each.get_type().is(class)))
 }
 
 impl Gathering {

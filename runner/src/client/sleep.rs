@@ -87,7 +87,7 @@ impl Sleep {
             (own.callback.take(), own.context.take())
         };
         if let (Some(callback), Some(context)) = (callback, context) {
-            context.bind(slf.py()).call_method1(intern!(slf.py(), "run"), (callback, slf))?;
+            event_loop::run_in(context.bind(slf.py()), callback.bind(slf.py()), slf)?;
         }
         Ok(())
     }

@@ -11,13 +11,14 @@ use pyo3::exceptions::asyncio::CancelledError;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
 use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
 use pyo3::types::PyDict;
 
-use super::event_loop;
 use super::future::{Cancellation, Future, Outcome};
 use super::gathering::Gathering;
 use super::resumed::{self, Resumed};
 use super::waiter::Waiter;
+use super::{event_loop, ffi};
 
 /// A coroutine that runs beside others.
 #[pyclass(module = "aiotest._native", extends = Future, freelist = 512)]
@@ -35,6 +36,7 @@ pub(super) struct Task {
     cancels: usize,
     gathering: Option<Py<Gathering>>,
     index: usize,
+    begun: bool,
 }
 
 impl Task {
@@ -56,26 +58,34 @@ impl Task {
             cancels: 0,
             gathering: Some(gathering),
             index,
+            begun: false,
         };
         Bound::new(py, PyClassInitializer::from(Future::new(event_loop)).add_subclass(task))
     }
 
-    /// Runs it to its first suspension.
+    /// Runs it to its first suspension. Who begins many says afterwards whose turn it is again, once.
     pub(super) fn begin(slf: &Bound<'_, Self>) -> PyResult<()> {
         let py = slf.py();
-        imported!(py, "aiotest.tasks", "register")?.call1((slf,))?;
+        ffi::call(imported!(py, "aiotest.tasks", "register")?, [slf])?;
         let context = slf.borrow().context.clone_ref(py);
-        let step = slf.getattr(intern!(py, "_step"))?;
-        context.bind(py).call_method1(intern!(py, "run"), (step,)).map(drop)
+        ffi::call_method(intern!(py, "run"), [context.bind(py), Self::unbound_step(py)?, slf]).map(drop)
+    }
+
+    /// What resumes the task that it is called with.
+    pub(super) fn unbound_step(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
+        static STEP: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+        let step = STEP.get_or_try_init(py, || Ok(py.get_type::<Self>().getattr("_step")?.unbind()));
+        step.map(|step| step.bind(py))
     }
 
     /// Resumes the coroutine; in the task's context.
     fn step(slf: &Bound<'_, Self>, thrown: Option<PyErr>) -> PyResult<()> {
         let py = slf.py();
-        let (coroutine, instead, must_cancel, waited_for) = {
+        let (coroutine, instead, must_cancel, waited_for, is_first) = {
             let mut task = slf.borrow_mut();
+            let is_first = !std::mem::replace(&mut task.begun, true);
             let coroutine = task.coroutine.as_ref().map(|coroutine| coroutine.clone_ref(py));
-            (coroutine, task.throws.take(), task.must_cancel.take(), task.waits_for.take())
+            (coroutine, task.throws.take(), task.must_cancel.take(), task.waits_for.take(), is_first)
         };
         drop(waited_for);
         let Some(coroutine) = coroutine else { return Ok(()) };
@@ -85,12 +95,14 @@ impl Task {
 
         let event_loop = slf.as_super().borrow().event_loop(py)?;
         let swap = imported!(py, "aiotest.tasks", "swap")?;
-        let before = swap.call1((&event_loop, slf))?;
+        let before = ffi::call(swap, [event_loop.bind(py), slf])?;
         let stepped = match thrown {
             None => resumed::send(coroutine.bind(py)),
             Some(error) => resumed::throw(coroutine.bind(py), error),
         };
-        swap.call1((&event_loop, before))?;
+        if !is_first {
+            ffi::call(swap, [event_loop.bind(py), &before])?;
+        }
         match stepped {
             Ok(Resumed::Suspended(awaited)) => Self::wait(slf, &event_loop, awaited.bind(py)),
             Ok(Resumed::Returned(value)) => Self::end(slf, Outcome::Value(value)),
@@ -109,16 +121,16 @@ impl Task {
     fn wait(slf: &Bound<'_, Self>, event_loop: &Py<PyAny>, awaited: &Bound<'_, PyAny>) -> PyResult<()> {
         let py = slf.py();
         let context = slf.borrow().context.clone_ref(py);
-        let step = slf.getattr(intern!(py, "_step"))?;
         if let Ok(waiter) = awaited.cast_exact::<Waiter>() {
-            Waiter::call_back(waiter, step.unbind(), context)?;
+            Waiter::call_back(waiter, slf.clone().into_any().unbind(), context)?;
         } else {
             let unfit = Self::unfit(slf, event_loop, awaited)?;
             if awaited.is_none() || unfit.is_some() {
                 slf.borrow_mut().throws = unfit.map(PyRuntimeError::new_err);
-                return event_loop::call_soon(event_loop.bind(py), &step, None, &context);
+                return event_loop::call_soon(event_loop.bind(py), slf, None, &context);
             }
             awaited.setattr(intern!(py, "_asyncio_future_blocking"), false)?;
+            let step = slf.getattr(intern!(py, "_step"))?;
             let keywords = event_loop::in_context(py, &context)?;
             awaited.call_method(intern!(py, "add_done_callback"), (step,), Some(&keywords))?;
         }
@@ -178,7 +190,7 @@ impl Task {
             (task.coroutine.take(), task.must_cancel.take(), task.gathering.take(), task.index)
         };
         drop(coroutine);
-        imported!(py, "aiotest.tasks", "unregister")?.call1((slf,))?;
+        ffi::call(imported!(py, "aiotest.tasks", "unregister")?, [slf])?;
         // Cancelled while it took its last step.
         let outcome = match (outcome, must_cancel) {
             (Outcome::Value(_), Some(cancellation)) => {

@@ -7,7 +7,6 @@
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::exceptions::asyncio::{CancelledError, InvalidStateError};
 use pyo3::gc::{PyTraverseError, PyVisit};
-use pyo3::intern;
 use pyo3::prelude::*;
 
 use super::{errors, event_loop};
@@ -60,7 +59,7 @@ impl Waiter {
     /// Resumes the task here and now, in its own context. Called from the loop's callback only.
     pub(super) fn wake(slf: &Bound<'_, Self>) -> PyResult<()> {
         if let Some((callback, context)) = Self::settle(slf, State::Done) {
-            context.bind(slf.py()).call_method1(intern!(slf.py(), "run"), (callback, slf))?;
+            event_loop::run_in(context.bind(slf.py()), callback.bind(slf.py()), slf)?;
         }
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! Fuzzing with the stable toolchain: inputs are made by mutating good ones, for as long as `AIOTEST_FUZZ_SECONDS` says
-//! (four seconds each unless it does) and as often as `AIOTEST_FUZZ_RUNS` says, and a failing one is made small and printed, to be put among the good ones of its
-//! test for ever. Never decides what is right: each test does. Start at [`hold`].
+//! (four seconds each unless it does) and as often as `AIOTEST_FUZZ_RUNS` says, and a failing one is made small and printed,
+//! to be put among the good ones of its test for ever. Never decides what is right: each test does. Start at [`hold`].
 
 use std::fmt::Debug;
 use std::time::{Duration, Instant};

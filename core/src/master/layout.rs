@@ -123,17 +123,17 @@ impl Layout {
         (next, stayed)
     }
 
-    /// Takes one process' word for its part, and for a plan that is later than what is known. Of ramps that it has not
-    /// heard of it has no part, until everybody's is told anew.
+    /// Takes one process' word for its part, and for a plan that is later than what is known. Whoever has not heard of a
+    /// ramp has the place in it that it had before, until everybody's is told anew.
     pub(super) fn learn(&mut self, id: &ProcessId, plan: &Plan, share: &Share) {
         if self.plan.version < plan.version {
             let before = std::mem::replace(&mut self.plan, plan.clone());
             for slot in &mut self.slots {
-                slot.rows = fitted(&before, &slot.rows, &self.plan);
+                slot.rows = fitted(&before, &slot.rows, &self.plan, &self.weights);
                 slot.held = slot.rows.last().is_some_and(|row| row.held || row.of == 0);
             }
         }
-        let rows = fitted(plan, &share.rows, &self.plan);
+        let rows = fitted(plan, &share.rows, &self.plan, &self.weights);
         // One without a part waits until the others have given its part up, as a joiner does.
         let held = rows.last().is_some_and(|row| row.held || row.of == 0);
         self.slots.retain(|slot| slot.id != *id);
@@ -251,13 +251,20 @@ impl Layout {
     }
 }
 
-/// The rows of one plan's ramps for those of another.
-fn fitted(of: &Plan, rows: &[ShareRow], plan: &Plan) -> Vec<ShareRow> {
-    let row = |ramp: &Ramp| {
+/// The rows of one plan's ramps for those of another. Of ramps that were not heard of, the last place goes on: it is the
+/// process' own one, or a later one that those before it have left since. So nobody comes before it who came behind it, and
+/// gets more while it still has what it had.
+fn fitted(of: &Plan, rows: &[ShareRow], plan: &Plan, weights: &[u32]) -> Vec<ShareRow> {
+    let known = |ramp: &Ramp| {
         let at = of.ramps.iter().position(|known| known.version == ramp.version)?;
         rows.get(at).cloned()
     };
-    plan.ramps.iter().map(|ramp| row(ramp).unwrap_or_default()).collect()
+    let unheard = |ramp: &Ramp| {
+        let row = rows.last().filter(|_| of.version < ramp.version)?.clone();
+        let classes = |users| largest_remainder(row.total(users), weights);
+        Some(ShareRow { from: classes(ramp.users(ramp.at)), to: classes(ramp.to), ..row })
+    };
+    plan.ramps.iter().map(|ramp| known(ramp).or_else(|| unheard(ramp)).unwrap_or_default()).collect()
 }
 
 #[cfg(test)]
@@ -348,6 +355,26 @@ mod tests {
         assert_eq!(layout.plan().ramps.len(), 2);
         assert_eq!(layout.share(&id(0)).rows.len(), 2, "no part, but one row for every ramp");
         assert_eq!([0, 1].map(|process| users(&layout, process, at(7))), [0, 12]);
+    }
+
+    #[test]
+    fn who_has_not_heard_of_the_last_division_keeps_his_place_in_it() {
+        let mut before = started(&[0, 1], 7, &[2, 1]);
+        let told =
+            |layout: &Layout, process| (id(process), layout.plan().clone(), layout.share(&id(process)));
+        let late = told(&before, 0);
+        before.renew(at(5), &ids(&[0, 1]));
+        let heard = told(&before, 1);
+        for words in [[&late, &heard], [&heard, &late]] {
+            let mut layout = Layout::new(vec![2, 1]);
+            for (id, plan, share) in words {
+                layout.learn(id, plan, share);
+            }
+            let parts = |layout: &Layout, second| [0, 1].map(|process| users(layout, process, at(second)));
+            assert_eq!((parts(&layout, 6), layout.holds()), ([4, 3], false));
+            layout.renew(at(9), &ids(&[0, 1]));
+            assert_eq!((parts(&layout, 9), layout.holds()), ([4, 3], false), "nobody gets more");
+        }
     }
 
     #[test]

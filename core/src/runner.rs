@@ -188,9 +188,11 @@ impl Runner {
         let classes = self.classes.len();
         assignment.plan.arrivals.take_if(|arrivals| !arrivals.is_sane(classes));
         self.clock.learn(assignment.now, sent_at, received_at);
-        // A master that hears the same report again cannot tell whether its answers arrive, and gives the part away.
-        let lease = sent_at.min(self.first_sent_at) + self.dead_man;
-        self.lease_until = self.lease_until.max(Some(lease));
+        // A master that hears the same report again cannot tell whether its answers arrive, and gives the part away. So a
+        // late answer to an earlier report than the newest counts for nothing: the first answer to that one has counted.
+        if self.first_sent_at <= sent_at {
+            self.lease_until = self.lease_until.max(Some(self.first_sent_at + self.dead_man));
+        }
         if assignment.send_full {
             self.outbox.want_full();
             self.sent_at = None;
@@ -200,13 +202,12 @@ impl Runner {
             self.end(0);
             return;
         }
-        if self.phase == Phase::Stopped && received_at < lease {
+        let leased = Some(received_at) < self.lease_until;
+        if self.phase == Phase::Stopped && leased {
             self.phase = Phase::Running;
         }
         // Later than that, the rows may be another process' by now.
-        if let Some(rows) =
-            assignment.rows.as_ref().filter(|_| self.phase == Phase::Running && received_at < lease)
-        {
+        if let Some(rows) = assignment.rows.as_ref().filter(|_| self.phase == Phase::Running && leased) {
             self.rows.take(rows, &mut self.actions);
         }
         self.assignment = Some(assignment);

@@ -202,6 +202,22 @@ fn an_answer_counts_from_when_its_report_went_out_first() {
 }
 
 #[test]
+fn a_late_answer_to_an_earlier_report_gives_no_more_time() {
+    let mut runner = running();
+    let report = runner.poll_report(at(9000)).unwrap();
+    runner.handle_no_answer(at(12_000));
+    assert!(runner.poll_report(at(13_000)).is_some());
+    runner.handle_assignment(at(13_000), at(14_000), assignment(13_100, report.sequence));
+    assert_eq!(runner.lease(at(14_000)), Some(Duration::from_secs(10)));
+    let next = runner.poll_report(at(15_000)).unwrap();
+    // To a third sending of the report before.
+    runner.handle_assignment(at(14_500), at(23_000), assignment(14_600, report.sequence));
+    assert_eq!(runner.lease(at(23_000)), Some(Duration::from_secs(1)));
+    runner.handle_assignment(at(15_000), at(23_500), assignment(15_100, next.sequence));
+    assert_eq!(runner.lease(at(23_500)), Some(Duration::from_millis(6_500)));
+}
+
+#[test]
 fn an_older_answer_changes_nothing() {
     let mut runner = running();
     let older = Assignment { share: Share::default(), ..assignment(50, 0) };

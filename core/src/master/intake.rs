@@ -77,8 +77,9 @@ impl Master {
         let back = new && member.departed.as_ref().is_some_and(|departed| !departed.proven);
         if back {
             member.departed = None;
-            // Whatever a report says that was on its way for long: it has stopped its load since.
+            // Whatever a report says that was on its way for long: it has stopped its load since, and nobody waits.
             member.users.clear();
+            member.waits.clear();
         }
         if let Some(stopped) = stopped.map(|stopped| stopped.min(now)) {
             // Its load was missing, although it was never missed: the master itself was away.

@@ -68,6 +68,17 @@ fn doubled_late_and_lost_reports_change_nothing() {
 }
 
 #[test]
+fn who_was_silent_for_too_long_has_nobody_waiting_any_more() {
+    let mut master = pair();
+    master.handle_report(at(2000), &of(0, 2)).unwrap();
+    master.handle_report(at(17_000), &waiting(1, 2, 5, 0)).unwrap();
+    master.handle_timeout(at(18_000));
+    // Was on its way all the time in which its process stopped its users.
+    let said = master.handle_report(at(18_100), &waiting(0, 3, 5, 0)).unwrap();
+    assert_eq!(sale(&said), (0, None, 5, 10));
+}
+
+#[test]
 fn as_many_as_are_asked_for_are_enough() {
     let mut master = pair();
     let mut few = waiting(0, 2, 3, 0);

@@ -123,9 +123,15 @@ impl World {
         }
     }
 
-    pub(crate) fn note_heard(&mut self, process: usize, sequence: u64) {
+    /// A report of one who was not there, for the master, is from before it stopped its load: nobody of it lives any more.
+    pub(crate) fn note_heard(&mut self, process: usize, sequence: u64, was_there: bool) {
         let heard = self.rounds.heard.entry(process).or_default();
-        *heard = sequence.max(*heard);
+        if *heard < sequence {
+            *heard = sequence;
+            if !was_there {
+                self.rounds.said.insert((process, sequence), (0, 0));
+            }
+        }
     }
 
     /// A round has one instant for good, and is over only if all had come whom the master knew to be there.

@@ -77,6 +77,8 @@ pub(crate) struct World {
     pub(crate) targets: BTreeMap<Tick, u32>,
     /// Plans by version, and when each was told last.
     pub(crate) plans: BTreeMap<u64, (Tick, Plan)>,
+    /// All versions of a plan with a load in it that were told: where nobody edits it, another one shares it anew.
+    pub(crate) versions: BTreeSet<u64>,
     pub(crate) events: Vec<(Tick, MasterEvent)>,
     pub(crate) rounds: Rounds,
     pub(crate) random: Random,
@@ -107,6 +109,7 @@ impl World {
             unrest: Tick::ZERO,
             targets: BTreeMap::new(),
             plans: BTreeMap::new(),
+            versions: BTreeSet::new(),
             events: Vec::new(),
             rounds: Rounds::default(),
             random: Random::new(seed.wrapping_mul(0x1000_0001)),
@@ -419,11 +422,13 @@ impl World {
         if let Some(reads) = self.master.clock_of(report).filter(|reads| self.master_now() < *reads) {
             self.zero = self.now.before(reads.since(Tick::ZERO));
         }
+        let was_there = self.master.processes().any(|known| *known.id == report.from);
         let answer = self.master.handle_report(self.master_now(), report);
-        self.note_heard(process, report.sequence);
+        self.note_heard(process, report.sequence, was_there);
         self.remember();
         if let Ok(assignment) = &answer {
             self.plans.insert(assignment.plan.version, (self.now, assignment.plan.clone()));
+            self.versions.extend(assignment.plan.ramps.first().map(|_| assignment.plan.version));
         }
         for _ in 0..self.copies() {
             let delay = self.delay();

@@ -1,7 +1,7 @@
 //! Whole runs in virtual time: one master, some processes, and a network that loses, doubles, delays and reorders.
 //!
-//! Every run follows from its seed alone. A failing seed is printed; run it again alone with
-//! `AIOTEST_SEED=<seed> cargo test -p aiotest-core --test simulation`. `AIOTEST_SEEDS=20` tries twenty times as many.
+//! Every run follows from its seed and its test alone. A failing seed is printed with the command that plays it again, and
+//! no other. `AIOTEST_SEEDS=20` tries twenty times as many.
 
 mod checks;
 mod open_model;
@@ -16,11 +16,12 @@ mod world;
 use scenario::{Faults, Sabotage, Scenario};
 use world::World;
 
-/// Seeds of a usual run; one, or many more, if the environment says so.
-fn seeds(count: u64) -> impl Iterator<Item = u64> {
+/// Seeds of every scenario with every kind of faults; `AIOTEST_SEEDS` multiplies them.
+const SEEDS: u64 = 100;
+
+fn seeds() -> std::ops::Range<u64> {
     let times = number("AIOTEST_SEEDS").unwrap_or(1);
-    let (from, to) = number("AIOTEST_SEED").map_or((0, count * times), |seed| (seed, seed + 1));
-    from..to
+    number("AIOTEST_SEED").map_or(0..SEEDS * times, |seed| seed..seed + 1)
 }
 
 fn number(variable: &str) -> Option<u64> {
@@ -28,109 +29,105 @@ fn number(variable: &str) -> Option<u64> {
     Some(text.parse().unwrap_or_else(|_| panic!("{variable} is a number, not `{text}`")))
 }
 
+/// Plays all seeds with each kind of faults, and says which of them break a promise. Returns how many times users met, by kind.
 #[track_caller]
-fn every_seed_keeps_every_promise(count: u64, scenario: impl Fn(u64) -> Scenario) {
-    for seed in seeds(count) {
-        if let Err(broken) = World::new(seed, scenario(seed)).run() {
-            panic!("seed {seed}: {broken}");
+fn every_seed_keeps_every_promise(of: fn(u64) -> Scenario, kinds: &[Faults]) -> Vec<u64> {
+    let (mut met, mut broken) = (vec![0; kinds.len()], Vec::new());
+    for (met, faults) in met.iter_mut().zip(kinds.iter().copied()) {
+        for seed in seeds() {
+            match World::new(seed, Scenario { faults, ..of(seed) }).run() {
+                Ok(rounds) => *met += rounds,
+                Err(promise) => broken.push(format!("AIOTEST_SEED={seed}: {promise}: {faults:?}")),
+            }
         }
     }
+    let this = std::thread::current();
+    let again = this.name().filter(|name| *name != "main").unwrap_or_default();
+    assert!(
+        broken.is_empty(),
+        "\n{}\nAgain, with one of them: cargo test --locked -p aiotest-core --test simulation {again}",
+        broken.join("\n")
+    );
+    met
 }
 
 #[test]
 fn on_a_good_network_every_promise_is_kept() {
-    every_seed_keeps_every_promise(40, Scenario::drawn);
+    every_seed_keeps_every_promise(Scenario::drawn, &[Faults::default()]);
 }
 
 #[test]
 fn on_a_bad_network_every_promise_is_kept() {
-    every_seed_keeps_every_promise(80, |seed| Scenario {
-        faults: Faults::network(),
-        ..Scenario::drawn(seed)
-    });
+    every_seed_keeps_every_promise(Scenario::drawn, &[Faults::network()]);
 }
 
 #[test]
 fn with_dying_processes_every_promise_is_kept() {
-    every_seed_keeps_every_promise(80, |seed| Scenario { faults: Faults::deaths(), ..Scenario::drawn(seed) });
+    every_seed_keeps_every_promise(Scenario::drawn, &[Faults::deaths()]);
 }
 
 #[test]
 fn with_cut_off_processes_every_promise_is_kept() {
-    every_seed_keeps_every_promise(60, |seed| Scenario {
-        faults: Faults::everything(),
-        ..Scenario::drawn(seed)
-    });
+    every_seed_keeps_every_promise(Scenario::drawn, &[Faults::everything()]);
 }
 
 #[test]
 fn after_every_death_the_plan_is_carried_out_again() {
-    every_seed_keeps_every_promise(60, |seed| Scenario {
-        faults: Faults { death: 0.02, ..Faults::default() },
-        ..Scenario::drawn(seed)
-    });
+    every_seed_keeps_every_promise(Scenario::drawn, &[Faults { death: 0.02, ..Faults::default() }]);
 }
 
 #[test]
 fn with_a_master_that_is_killed_again_and_again_every_promise_is_kept() {
-    every_seed_keeps_every_promise(80, |seed| Scenario {
-        faults: Faults::crashes(),
-        ..Scenario::drawn(seed)
-    });
+    every_seed_keeps_every_promise(Scenario::drawn, &[Faults::crashes()]);
 }
 
 #[test]
 fn with_everybody_dying_every_promise_is_kept() {
-    let faults = Faults { crash: 0.05, edit: 0.05, ..Faults::deaths() };
-    every_seed_keeps_every_promise(80, |seed| Scenario { faults, ..Scenario::drawn(seed) });
-    let faults = Faults { crash: 0.05, edit: 0.05, ..Faults::everything() };
-    every_seed_keeps_every_promise(40, |seed| Scenario { faults, ..Scenario::drawn(seed) });
+    let kinds = [Faults::deaths(), Faults::everything()];
+    let kinds = kinds.map(|faults| Faults { crash: 0.05, edit: 0.05, ..faults });
+    every_seed_keeps_every_promise(Scenario::drawn, &kinds);
 }
 
 #[test]
 fn with_a_master_that_is_lost_with_all_it_knew_every_promise_is_kept() {
-    let faults = Faults { amnesia: 0.7, edit: 0.0, ..Faults::crashes() };
-    every_seed_keeps_every_promise(80, |seed| Scenario { faults, ..Scenario::drawn(seed) });
-    let faults = Faults { crash: 0.05, amnesia: 0.5, ..Faults::network() };
-    every_seed_keeps_every_promise(80, |seed| Scenario { faults, ..Scenario::drawn(seed) });
-    let faults = Faults { crash: 0.05, amnesia: 0.5, ..Faults::everything() };
-    every_seed_keeps_every_promise(40, |seed| Scenario { faults, ..Scenario::drawn(seed) });
+    let kinds = [
+        Faults { amnesia: 0.7, edit: 0.0, ..Faults::crashes() },
+        Faults { crash: 0.05, amnesia: 0.5, ..Faults::network() },
+        Faults { crash: 0.05, amnesia: 0.5, ..Faults::everything() },
+    ];
+    every_seed_keeps_every_promise(Scenario::drawn, &kinds);
 }
 
 #[test]
 fn with_a_load_that_is_edited_every_promise_is_kept() {
-    let faults = Faults { edit: 0.1, ..Faults::default() };
-    every_seed_keeps_every_promise(40, |seed| Scenario { faults, ..Scenario::drawn(seed) });
-    let faults = Faults { edit: 0.1, ..Faults::deaths() };
-    every_seed_keeps_every_promise(40, |seed| Scenario { faults, ..Scenario::drawn(seed) });
+    let kinds = [Faults::default(), Faults::deaths()].map(|faults| Faults { edit: 0.1, ..faults });
+    every_seed_keeps_every_promise(Scenario::drawn, &kinds);
 }
 
 #[test]
 fn with_a_load_in_stages_every_promise_is_kept() {
-    for (count, faults) in [
-        (40, Faults::default()),
-        (40, Faults { edit: 0.1, ..Faults::default() }),
-        (80, Faults { edit: 0.05, ..Faults::deaths() }),
-        (80, Faults { crash: 0.05, edit: 0.05, ..Faults::everything() }),
-        (80, Faults { amnesia: 0.7, edit: 0.0, ..Faults::crashes() }),
-    ] {
-        every_seed_keeps_every_promise(count, |seed| Scenario { faults, ..Scenario::in_stages(seed) });
-    }
+    let kinds = [
+        Faults::default(),
+        Faults { edit: 0.1, ..Faults::default() },
+        Faults { edit: 0.05, ..Faults::deaths() },
+        Faults { crash: 0.05, edit: 0.05, ..Faults::everything() },
+        Faults { amnesia: 0.7, edit: 0.0, ..Faults::crashes() },
+    ];
+    every_seed_keeps_every_promise(Scenario::in_stages, &kinds);
 }
 
 #[test]
 fn in_the_open_model_every_promise_is_kept() {
-    for (count, faults) in [
-        (40, Faults::default()),
-        (40, Faults::network()),
-        (40, Faults { edit: 0.1, ..Faults::default() }),
-        (40, Faults { death: 0.04, ..Faults::default() }),
-        (60, Faults { edit: 0.05, ..Faults::deaths() }),
-        (60, Faults { crash: 0.05, edit: 0.05, ..Faults::everything() }),
-        (60, Faults { amnesia: 0.7, edit: 0.0, ..Faults::crashes() }),
-    ] {
-        every_seed_keeps_every_promise(count, |seed| Scenario { faults, ..Scenario::open(seed) });
-    }
+    let kinds = [
+        Faults::default(),
+        Faults::network(),
+        Faults { edit: 0.1, ..Faults::default() },
+        Faults { death: 0.04, ..Faults::default() },
+        Faults { edit: 0.05, ..Faults::deaths() },
+        Faults { crash: 0.05, edit: 0.05, ..Faults::everything() },
+        Faults { amnesia: 0.7, edit: 0.0, ..Faults::crashes() },
+    ];
+    every_seed_keeps_every_promise(Scenario::open, &kinds);
 }
 
 #[test]
@@ -142,24 +139,17 @@ fn an_iteration_that_begins_twice_is_caught() {
 
 #[test]
 fn users_that_meet_go_on_together_whatever_happens() {
-    for (count, faults) in [
-        (30, Faults::default()),
-        (40, Faults::network()),
-        (40, Faults { edit: 0.05, ..Faults::deaths() }),
-        (40, Faults::crashes()),
-        (40, Faults { crash: 0.05, ..Faults::everything() }),
-        (40, Faults { amnesia: 0.7, edit: 0.0, ..Faults::crashes() }),
-    ] {
-        let (mut met, mut runs) = (0, 0);
-        for seed in seeds(count) {
-            runs += 1;
-            match World::new(seed, Scenario { faults, ..Scenario::of_meetings(seed) }).run() {
-                Ok(rounds) => met += rounds,
-                Err(broken) => panic!("seed {seed}: {broken}: {faults:?}"),
-            }
-        }
-        assert!(runs == 1 || runs <= met, "they met {met} times in {runs} runs: {faults:?}");
-    }
+    let kinds = [
+        Faults::default(),
+        Faults::network(),
+        Faults { edit: 0.05, ..Faults::deaths() },
+        Faults::crashes(),
+        Faults { crash: 0.05, ..Faults::everything() },
+        Faults { amnesia: 0.7, edit: 0.0, ..Faults::crashes() },
+    ];
+    let met = every_seed_keeps_every_promise(Scenario::of_meetings, &kinds);
+    let runs = seeds().end - seeds().start;
+    assert!(runs == 1 || met.iter().all(|met| runs <= *met), "they met {met:?} times in {runs} runs each");
 }
 
 #[track_caller]

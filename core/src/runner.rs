@@ -170,9 +170,11 @@ impl Runner {
             if self.phase != Phase::Waiting {
                 return;
             }
-            // Another master waits for the start of the run in the place of the one before, by a clock of its own.
+            // Another master waits for the start of the run in the place of the one before, by a clock of its own. It would
+            // refuse what is on its way for that one.
             self.assignment = None;
             self.clock = MasterClock::default();
+            self.outbox.want_full();
         }
         // By the plan that was known: it may be gone from the next one.
         self.begin_iterations(received_at);

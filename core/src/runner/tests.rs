@@ -218,6 +218,20 @@ fn a_late_answer_to_an_earlier_report_gives_no_more_time() {
 }
 
 #[test]
+fn nothing_that_is_on_its_way_for_the_master_before_is_sent_to_another() {
+    let mut runner = runner();
+    let waiting = |epoch| Assignment { version: VERSION, epoch, acknowledged: 1, ..Assignment::default() };
+    runner.poll_report(at(0)).unwrap();
+    runner.handle_assignment(at(0), at(10), waiting(8));
+    let second = runner.poll_report(at(300)).unwrap();
+    assert_eq!((second.sequence, second.epoch), (2, Some(8)));
+    // To a copy of the first one, which told of no epoch.
+    runner.handle_assignment(at(0), at(400), waiting(7));
+    let third = runner.poll_report(at(600)).unwrap();
+    assert_eq!((third.sequence, third.epoch, third.full), (3, Some(7), true));
+}
+
+#[test]
 fn an_older_answer_changes_nothing() {
     let mut runner = running();
     let older = Assignment { share: Share::default(), ..assignment(50, 0) };

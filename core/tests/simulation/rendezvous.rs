@@ -156,7 +156,7 @@ impl World {
     fn check_decision(&self, rounds: u64, forgets: bool) -> Result<(), String> {
         let mut there = 0;
         for (index, process) in self.processes.iter().enumerate() {
-            if !self.master.processes().any(|known| *known.id == process.id) {
+            if !self.is_known(index) {
                 continue;
             }
             let heard =

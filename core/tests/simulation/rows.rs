@@ -182,8 +182,9 @@ impl World {
     /// Whoever is told that there is no voucher left is told so because all are used.
     pub(crate) fn check_used(&self) -> Result<(), String> {
         let faults = self.scenario.faults;
-        // What a process had that ended, or was silent, nobody can tell.
-        let known = faults.death + faults.cut_off + faults.amnesia == 0.0;
+        // What a process had that ended, or was silent, nobody can tell. Where messages are lost one may be silent by chance.
+        let all_there = (0..self.processes.len()).all(|process| self.is_known(process)) && !self.came_back;
+        let known = faults.death + faults.cut_off + faults.amnesia == 0.0 && all_there;
         let told = self.processes.iter().any(|process| process.hands.exhausted);
         let used = self.used.len();
         if known && told && used < MANY as usize {

@@ -77,6 +77,8 @@ pub(crate) struct World {
     pub(crate) targets: BTreeMap<Tick, u32>,
     /// Plans by version, and when each was told last.
     pub(crate) plans: BTreeMap<u64, (Tick, Plan)>,
+    /// A process was taken for gone, and was not.
+    pub(crate) came_back: bool,
     /// All versions of a plan with a load in it that were told: where nobody edits it, another one shares it anew.
     pub(crate) versions: BTreeSet<u64>,
     pub(crate) events: Vec<(Tick, MasterEvent)>,
@@ -109,6 +111,7 @@ impl World {
             unrest: Tick::ZERO,
             targets: BTreeMap::new(),
             plans: BTreeMap::new(),
+            came_back: false,
             versions: BTreeSet::new(),
             events: Vec::new(),
             rounds: Rounds::default(),
@@ -422,7 +425,8 @@ impl World {
         if let Some(reads) = self.master.clock_of(report).filter(|reads| self.master_now() < *reads) {
             self.zero = self.now.before(reads.since(Tick::ZERO));
         }
-        let was_there = self.master.processes().any(|known| *known.id == report.from);
+        let was_there = self.is_known(process);
+        self.came_back |= !was_there && 1 < report.sequence;
         let answer = self.master.handle_report(self.master_now(), report);
         self.note_heard(process, report.sequence, was_there);
         self.remember();
@@ -438,6 +442,11 @@ impl World {
             let answer = Box::new(answer.clone());
             self.later(delay, Event::Answered { process, sent_at, answer });
         }
+    }
+
+    /// Whether the master takes a process for one that is there.
+    pub(crate) fn is_known(&self, process: usize) -> bool {
+        self.master.processes().any(|known| *known.id == self.processes[process].id)
     }
 
     fn answered(&mut self, process: usize, sent_at: Tick, answer: Result<Assignment, Refusal>) {

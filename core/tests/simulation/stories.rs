@@ -366,6 +366,24 @@ fn a_master_that_is_lost_with_its_machine_is_replaced_and_the_run_goes_on() {
 }
 
 #[test]
+fn a_master_that_is_lost_again_before_all_have_heard_its_plan_starts_no_user_too_many() {
+    let load = Constant { users: 7, spawn_rate: 50.0, duration: Some(seconds(40)) };
+    let mut world = world(Load::Constant(load), 2);
+    world.play_from_start(seconds(10));
+    let users = world.users();
+    world.lose(seconds(2));
+    world.run_until(|world| world.versions.len() == 2).unwrap();
+    world.lose(seconds(1));
+    let lost = world.now;
+    while world.now < lost + seconds(12) {
+        world.play(Duration::from_millis(100));
+        assert_eq!(world.users(), users, "the load goes on");
+    }
+    let (world, report) = world.play_out();
+    assert_eq!((report.total.sent, &report.gaps[..]), (world.recorded(), &[][..]));
+}
+
+#[test]
 fn a_load_whose_master_is_away_too_long_stops_and_goes_on_and_the_gap_is_stated() {
     let mut world =
         world(Load::Constant(Constant { users: 10, spawn_rate: 50.0, duration: Some(seconds(90)) }), 2);
